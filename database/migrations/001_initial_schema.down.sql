@@ -1,0 +1,14 @@
+-- Takes the product's tables away, with everything in them.
+
+begin;
+
+drop table
+  task_contexts_unified, branch_contexts, project_contexts, global_contexts, rules, task_labels, labels,
+  task_assignees, task_dependencies, task_subtasks, tasks, project_git_branchs, agents, projects;
+
+-- Owners that an earlier way down had saved belong to rows that are gone now.
+drop table if exists user_id_backup;
+
+drop table ringfence_migrations;
+
+commit;
