@@ -1,0 +1,75 @@
+import { randomBytes } from 'node:crypto';
+import { chmodSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { TestProject } from 'vitest/node';
+import { readLiveOwner } from '../../src/database/data-directory-lock.ts';
+import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { stopStrays } from '../../src/database/postmaster.ts';
+import { statement, withDatabase } from './postgres.ts';
+import { templates } from './templates.ts';
+
+const prefix = 'ringfence-test-postgres-';
+
+/**
+ * One Postgres for the whole run, with the templates built in it. `RINGFENCE_TEST_DATABASE_URL` (a superuser's
+ * connection string) replaces it, for instance to test on Postgres 15.
+ */
+export default async function setup(project: TestProject): Promise<() => Promise<void>> {
+  const given = process.env.RINGFENCE_TEST_DATABASE_URL;
+  const server = given ? { url: given, stop: async () => {} } : await ownServer();
+  try {
+    const built = await buildTemplates(server.url);
+    project.provide('postgres', { url: server.url, templates: built });
+    return async () => {
+      for (const name of Object.values(built)) await statement(server.url, `drop database ${name} with (force)`);
+      await server.stop();
+    };
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+}
+
+async function ownServer(): Promise<{ url: string; stop(): Promise<void> }> {
+  await removeLeftBehind();
+  const dataDir = mkdtempSync(join(tmpdir(), prefix));
+  // As root, Postgres runs as another user, who has to pass through.
+  chmodSync(dataDir, 0o711);
+  const remove = () => rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 });
+  process.once('exit', remove);
+  const postgres = await startEmbeddedPostgres({ dataDir, durable: false, settings: { max_connections: '200' } });
+  return {
+    url: postgres.url,
+    async stop() {
+      await postgres.stop();
+      remove();
+      process.off('exit', remove);
+    },
+  };
+}
+
+/** A run that was killed could not clean up. */
+async function removeLeftBehind(): Promise<void> {
+  for (const name of readdirSync(tmpdir()).filter((entry) => entry.startsWith(prefix))) {
+    const dataDir = realpathSync(join(tmpdir(), name));
+    if (readLiveOwner(dataDir) !== null) continue;
+    try {
+      await stopStrays(join(dataDir, 'postgres'), () => {});
+      rmSync(dataDir, { recursive: true, force: true });
+    } catch {
+      // Another user's: his next run removes it.
+    }
+  }
+}
+
+async function buildTemplates(url: string): Promise<Record<string, string>> {
+  const built: Record<string, string> = {};
+  for (const template of templates) {
+    const name = `template_${template.name}_${randomBytes(4).toString('hex')}`;
+    await statement(url, `create database ${name} template template0`);
+    await template.build(withDatabase(url, name));
+    built[template.name] = name;
+  }
+  return built;
+}
