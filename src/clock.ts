@@ -5,3 +5,8 @@ export interface Clock {
 }
 
 export const systemClock: Clock = { now: () => Date.now() };
+
+/** Milliseconds of a clock that never jumps; for differences only. */
+export function monotonicMs(): number {
+  return performance.now();
+}

@@ -349,3 +349,17 @@ export const quarantineUserId = '00000000-0000-4000-8000-000000000000';
  * an index on `id` alone, and the time then tells a hidden row from an absent one (1.3–3.2 µs, isolation notes no. 36).
  */
 export const nilId = '00000000-0000-0000-0000-000000000000';
+
+/** Whose rows a table holds: the column with the user, and where a new row's owner comes from. */
+export interface TableOwnership {
+  readonly column: 'user_id' | 'id';
+  /** `account` rows stay with their user even while isolation is off. */
+  readonly kind: 'owned' | 'account';
+  readonly references: OwnedTable['references'];
+}
+
+/** The catalogue as the owner filter reads it. */
+export const ownership: ReadonlyMap<string, TableOwnership> = new Map<string, TableOwnership>([
+  ...ownedTables.map(({ table, references }) => [table, { column: 'user_id', kind: 'owned', references }] as const),
+  ...accountTables.map(({ table, column }) => [table, { column, kind: 'account', references: [] }] as const),
+]);

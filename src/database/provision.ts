@@ -1,0 +1,94 @@
+/**
+ * Gives the two roles of 003 their passwords and Postgres the key that identities are signed with. Both are derived
+ * from the server's secret, so that several servers agree without telling each other.
+ */
+import { hkdfSync } from 'node:crypto';
+import pg from 'pg';
+import { deriveIdentityKey, identityKeyPads } from '../isolation/identity.ts';
+import { type OwnerConnection, withOwner, withSchemaLock } from './owner.ts';
+
+export const appRole = 'ringfence_app';
+export const systemRole = 'ringfence_system';
+export type ServingRole = typeof appRole | typeof systemRole;
+
+/** The present key and the one before it: a server that still has the old secret goes on until it is restarted. */
+const keysKept = 2;
+
+/** The log-in of a role, made from the owner's connection string and the server's secret. */
+export function roleUrl(ownerUrl: string, role: ServingRole, secret: string): string {
+  const url = new URL(ownerUrl);
+  url.username = role;
+  url.password = rolePassword(role, secret);
+  return url.href;
+}
+
+/** Needs the schema at 003. Idempotent; safe from several servers at once. */
+export async function provision(ownerUrl: string, secret: string): Promise<void> {
+  await withOwner(ownerUrl, (owner) =>
+    withSchemaLock(owner, async () => {
+      await installIdentityKey(owner, secret);
+      for (const role of [appRole, systemRole] as const) {
+        if (!(await canLogIn(roleUrl(ownerUrl, role, secret)))) await openRole(owner, role, secret);
+      }
+      await collectStatistics(owner);
+    }),
+  );
+}
+
+/** Installs the key derived from the secret and forgets all but the newest two. */
+export async function installIdentityKey(owner: OwnerConnection, secret: string): Promise<void> {
+  const identityKey = deriveIdentityKey(secret);
+  const { inner, outer } = identityKeyPads(identityKey);
+  await owner.query(
+    `insert into ringfence.identity_keys (key_id, inner_pad, outer_pad) values ($1, $2, $3)
+     on conflict (key_id) do update set created_at = clock_timestamp()`,
+    [identityKey.keyId, inner, outer],
+  );
+  await owner.query(
+    `delete from ringfence.identity_keys where key_id not in (
+       select key_id from ringfence.identity_keys order by created_at desc limit $1
+     )`,
+    [keysKept],
+  );
+}
+
+function rolePassword(role: ServingRole, secret: string): string {
+  return Buffer.from(hkdfSync('sha256', secret, '', `ringfence role password ${role}`, 24)).toString('base64url');
+}
+
+async function canLogIn(url: string): Promise<boolean> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 5_000 });
+  try {
+    await client.connect();
+    return true;
+  } catch (error) {
+    // 28P01 wrong password, 28000 not permitted to log in: what this is here to put right. The rest is not.
+    if (error instanceof pg.DatabaseError && (error.code === '28P01' || error.code === '28000')) return false;
+    throw error;
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
+
+/** Limits are the role's, not the connection's, so that they also hold behind a pooler. */
+async function openRole(owner: OwnerConnection, role: ServingRole, secret: string): Promise<void> {
+  const password = pg.escapeLiteral(rolePassword(role, secret));
+  await owner.query(`
+    alter role ${role} login password ${password};
+    alter role ${role} set statement_timeout = '30s';
+    alter role ${role} set lock_timeout = '10s';
+    alter role ${role} set idle_in_transaction_session_timeout = '60s';
+  `);
+}
+
+/** The guide's monitoring (G55, G56) reads pg_stat_statements. Where it cannot be had, serving goes on without. */
+async function collectStatistics(owner: OwnerConnection): Promise<void> {
+  const { rows } = await owner.query(
+    "select from pg_settings where name = 'shared_preload_libraries' and setting like '%pg_stat_statements%'",
+  );
+  if (rows.length === 0) return;
+  await owner.query('create extension if not exists pg_stat_statements').catch((error: unknown) => {
+    // 42501: the owner may not create extensions; a DBA has to.
+    if (!(error instanceof pg.DatabaseError && error.code === '42501')) throw error;
+  });
+}

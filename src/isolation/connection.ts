@@ -1,0 +1,243 @@
+/**
+ * Connections to Postgres, pipelined, and the one kind of transaction that everything runs in (I6).
+ *
+ * A transaction is poisoned when it ends or its connection breaks: a statement sent through it afterwards throws
+ * instead of running inside the next user's transaction (porsager/postgres#1216, drizzle-orm#6083).
+ */
+import pg from 'pg';
+import { monotonicMs } from '../clock.ts';
+import { problem } from '../errors.ts';
+
+export interface Statement {
+  readonly sql: string;
+  readonly parameters: readonly unknown[];
+}
+
+export interface ConnectionPoolOptions {
+  readonly url: string;
+  readonly size: number;
+  /** Shown in pg_stat_activity. */
+  readonly applicationName: string;
+  /** Told of connections that broke while idle; they are replaced on demand. */
+  readonly onIdleError?: (error: Error) => void;
+}
+
+/** What is learnt once a connection. */
+interface Backend {
+  /** 0 when a pooler stands between, since the identity cannot be bound to a backend then. */
+  readonly pid: number;
+  /**
+   * The database's time minus our monotonic clock, in milliseconds. The database checks the identity's expiry by its
+   * own clock; a jump of ours must not matter.
+   */
+  readonly clockOffsetMs: number;
+}
+
+const connectTimeoutMs = 10_000;
+const idleTimeoutMs = 60_000;
+/** Prepared statements a connection keeps. Further texts run unnamed, so that generated texts cannot fill the memory. */
+const statementNamesMax = 500;
+
+/** count(*) is a bigint, which pg reads as text. Ours stay far below 2^53. */
+const bigintOid = 20;
+pg.types.setTypeParser(bigintOid, (text) => Number(text));
+
+export class ConnectionPool {
+  readonly #pool: pg.Pool;
+  readonly #backends = new WeakMap<pg.ClientBase, Backend>();
+  readonly #names = new Map<string, string>();
+
+  constructor(options: ConnectionPoolOptions) {
+    this.#pool = new pg.Pool({
+      connectionString: options.url,
+      max: options.size,
+      application_name: options.applicationName,
+      connectionTimeoutMillis: connectTimeoutMs,
+      idleTimeoutMillis: idleTimeoutMs,
+      keepAlive: true,
+      pipeline: true,
+    });
+    this.#pool.on('error', (error) => options.onIdleError?.(error));
+  }
+
+  /** Takes a connection, opens a transaction, and gives both back in the end, whatever happens. */
+  async begin(mode: 'read only' | 'read write'): Promise<Transaction> {
+    const client = await this.#pool.connect().catch((error: unknown) => {
+      throw problem('database_unavailable', 'The database cannot be reached at the moment.', {}, { cause: error });
+    });
+    try {
+      const backend = this.#backends.get(client) ?? (await this.#meet(client));
+      return new Transaction(client, backend, mode, (text) => this.#nameOf(text, backend));
+    } catch (error) {
+      client.release(true);
+      throw error;
+    }
+  }
+
+  get waiting(): number {
+    return this.#pool.waitingCount;
+  }
+
+  async end(): Promise<void> {
+    await this.#pool.end();
+  }
+
+  async #meet(client: pg.PoolClient): Promise<Backend> {
+    const sentAt = monotonicMs();
+    const { rows } = await client.query<{ pid: number; now: number }>(
+      'select pg_backend_pid() as pid, extract(epoch from clock_timestamp())::float8 * 1000 as now',
+    );
+    const row = rows[0];
+    if (!row) throw problem('database_unavailable', 'The database did not say which connection this is.');
+    const announced = 'processID' in client ? client.processID : null;
+    const backend = {
+      pid: announced === row.pid ? row.pid : 0,
+      clockOffsetMs: row.now - (sentAt + monotonicMs()) / 2,
+    };
+    this.#backends.set(client, backend);
+    return backend;
+  }
+
+  /** Behind a pooler in transaction mode the next statement may reach a backend that never saw the name. */
+  #nameOf(text: string, backend: Backend): string | undefined {
+    if (backend.pid === 0) return undefined;
+    const known = this.#names.get(text);
+    if (known !== undefined) return known;
+    if (this.#names.size >= statementNamesMax) return undefined;
+    const name = `rf${this.#names.size}`;
+    this.#names.set(text, name);
+    return name;
+  }
+}
+
+type TransactionState = 'open' | 'sealed' | 'ended';
+
+/** Thrown at a statement that comes after its transaction: always a fault of the program, never of its user. */
+export class DeadHandleError extends Error {
+  override readonly name = 'DeadHandleError';
+  constructor() {
+    super('this scope has ended: its transaction is over, open a new one');
+  }
+}
+
+export class Transaction {
+  readonly pid: number;
+  readonly #client: pg.PoolClient;
+  readonly #clockOffsetMs: number;
+  readonly #nameOf: (text: string) => string | undefined;
+  readonly #opening: Promise<unknown>;
+  #state: TransactionState = 'open';
+  #broken = false;
+  readonly #onError = () => {
+    this.#broken = true;
+  };
+
+  constructor(
+    client: pg.PoolClient,
+    backend: Backend,
+    mode: 'read only' | 'read write',
+    nameOf: (text: string) => string | undefined,
+  ) {
+    this.#client = client;
+    this.pid = backend.pid;
+    this.#clockOffsetMs = backend.clockOffsetMs;
+    this.#nameOf = nameOf;
+    client.on('error', this.#onError);
+    this.#corkUntilNextTick();
+    this.#opening = this.#send({ sql: mode === 'read only' ? 'begin read only' : 'begin', parameters: [] });
+    this.#opening.catch(() => {});
+  }
+
+  /** The database's time in milliseconds since 1970. */
+  get databaseNow(): number {
+    return monotonicMs() + this.#clockOffsetMs;
+  }
+
+  /** @throws DeadHandleError once the transaction has ended or was sealed */
+  query<Row extends pg.QueryResultRow>(statement: Statement): Promise<pg.QueryResult<Row>> {
+    if (this.#state !== 'open') throw new DeadHandleError();
+    const result = this.#send<Row>(statement);
+    // A statement whose answer nobody awaits must not end the process when an earlier one fails.
+    result.catch(() => {});
+    return result;
+  }
+
+  /** No further statement: what was sent so far and the COMMIT go out in one flush. */
+  seal(): Promise<void> {
+    if (this.#state !== 'open') throw new DeadHandleError();
+    this.#state = 'sealed';
+    const committed = this.#finish('commit');
+    committed.catch(() => {});
+    return committed;
+  }
+
+  async commit(): Promise<void> {
+    if (this.#state !== 'open') throw new DeadHandleError();
+    this.#state = 'ended';
+    await this.#finish('commit');
+  }
+
+  /**
+   * Never throws: the connection is given back or, when even this fails, thrown away.
+   *
+   * @param cause what went wrong; a connection whose identities Postgres refuses is not used again
+   */
+  async rollback(cause?: unknown): Promise<void> {
+    if (this.#state !== 'open') return;
+    this.#state = 'ended';
+    if (isConnectionFailure(cause) || isIdentityFailure(cause)) this.#broken = true;
+    await this.#finish('rollback').catch(() => {});
+  }
+
+  async #finish(verb: 'commit' | 'rollback'): Promise<void> {
+    try {
+      const [result] = await Promise.all([this.#send({ sql: verb, parameters: [] }), this.#opening]);
+      // COMMIT of a failed transaction succeeds as ROLLBACK: what was written is gone, and nobody would hear of it.
+      if (verb === 'commit' && result.command !== 'COMMIT') {
+        throw problem('internal_error', 'the transaction was rolled back');
+      }
+    } catch (error) {
+      if (isConnectionFailure(error)) this.#broken = true;
+      throw error;
+    } finally {
+      this.#state = 'ended';
+      this.#client.off('error', this.#onError);
+      this.#client.release(this.#broken);
+    }
+  }
+
+  #send<Row extends pg.QueryResultRow>(statement: Statement): Promise<pg.QueryResult<Row>> {
+    const name = statement.parameters.length > 0 ? this.#nameOf(statement.sql) : undefined;
+    return this.#client.query<Row>({
+      text: statement.sql,
+      values: [...statement.parameters],
+      ...(name === undefined ? {} : { name }),
+    });
+  }
+
+  /** Everything sent before control goes back to the event loop leaves in one write. */
+  #corkUntilNextTick(): void {
+    if (!('connection' in this.#client)) return;
+    const connection: unknown = this.#client.connection;
+    if (typeof connection !== 'object' || connection === null || !('stream' in connection)) return;
+    const stream = connection.stream;
+    if (typeof stream !== 'object' || stream === null || !('cork' in stream) || !('uncork' in stream)) return;
+    const { cork, uncork } = stream;
+    if (typeof cork !== 'function' || typeof uncork !== 'function') return;
+    cork.call(stream);
+    process.nextTick(() => uncork.call(stream));
+  }
+}
+
+/** SQLSTATEs of ringfence.current_user_id(). A fresh connection learns the pid and the clock anew. */
+function isIdentityFailure(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' && /^RF00/.test(error.code);
+}
+
+/** SQLSTATE classes of a connection that is gone or going: 08 connection exception, 57P0x shutdown. */
+export function isConnectionFailure(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  if (/^(08|57P0)/.test(code) || /^(ECONN|EPIPE|ETIMEDOUT|ENOTFOUND|EHOSTUNREACH)/.test(code)) return true;
+  return /Connection terminated|not queryable|Client was closed/.test(error.message);
+}

@@ -1,0 +1,263 @@
+/**
+ * Scopes: the only way to a row (I1). A scope is an open transaction in which Postgres knows who it acts for. It is
+ * made here and nowhere else, and it is dead once its transaction is over.
+ */
+import { type CompiledQuery, Kysely, type KyselyPlugin, type RootOperationNode } from 'kysely';
+import { problem } from '../errors.ts';
+import { coldDialect } from './cold-dialect.ts';
+import type { ConnectionPool, Statement, Transaction } from './connection.ts';
+import { type IdentityKey, mintIdentity, parseUserId, type UserId } from './identity.ts';
+import { OwnerFilter, type Ownership, type Reach } from './owner-filter.ts';
+
+/** Anything that turns into one SQL statement: every query of the builder. */
+export interface Compilable<Row> {
+  compile(): CompiledQuery<Row>;
+}
+
+/** On whose behalf, and by what right. */
+export interface Caller {
+  readonly userId: UserId;
+  /** When the access token was issued, in milliseconds since 1970; tokens from before a password change are refused. */
+  readonly issuedAt?: number;
+  /** How the caller came in, for the access log: `session`, `token`, `cli`. */
+  readonly actor: string;
+  readonly requestId: string;
+}
+
+/** Why somebody reaches beyond one user's rows. */
+export interface SystemUse {
+  /** Who does it: an administrator's call, or the command line. */
+  readonly actor: Caller;
+  /** A few words that end up in the audit log and in every statement. */
+  readonly reason: string;
+}
+
+/** What every scope can do: build statements with `db`, run them with the rest. */
+export interface StatementRunner<DB> {
+  /** Builds statements, confined to the scope's reach; it cannot run them by itself. */
+  readonly db: Kysely<DB>;
+  all<Row>(query: Compilable<Row>): Promise<Row[]>;
+  first<Row>(query: Compilable<Row>): Promise<Row | undefined>;
+  /** @returns the number of rows the statement touched */
+  run(query: Compilable<unknown>): Promise<number>;
+}
+
+declare const userScope: unique symbol;
+declare const systemScope: unique symbol;
+declare const accountsScope: unique symbol;
+
+/** Confined to one user's rows by the owner filter and by Postgres. */
+export interface UserScope<DB> extends StatementRunner<DB> {
+  readonly [userScope]: true;
+  readonly caller: Caller;
+}
+
+/** System mode: everybody's rows. A capability that is asked for, never a missing user (I7). */
+export interface SystemScope<DB> extends StatementRunner<DB> {
+  readonly [systemScope]: true;
+  readonly use: SystemUse;
+}
+
+/** Accounts, before anybody is known: to sign in, to check a token, to register. It reaches no owned table. */
+export interface AccountsScope<DB> extends StatementRunner<DB> {
+  readonly [accountsScope]: true;
+}
+
+/**
+ * `on`: policies and filter. `off`: USER_ISOLATION_ENABLED=false on a schema with owners. `ownerless`: the same on the
+ * schema before isolation, where there is no owner to record.
+ */
+export type Enforcement = 'on' | 'off' | 'ownerless';
+
+export interface IsolationOptions<DB> {
+  readonly enforcement: Enforcement;
+  /** Connections of the application role; while isolation is not `on` they are not used. */
+  readonly app: ConnectionPool;
+  /** Connections of the system role. */
+  readonly system: ConnectionPool;
+  readonly key: IdentityKey;
+  readonly ownership: Ownership;
+  /** Returns a row when the caller may act at all (the account is active, the token not revoked); in the same flush. */
+  readonly admission: (caller: Caller) => Statement;
+  /** Writes the use of system mode down, in its own transaction. */
+  readonly recordSystemUse: (scope: SystemScope<DB>) => Promise<unknown>;
+}
+
+const identitySetting = "select set_config('ringfence.identity', $1, true)";
+
+export class Isolation<DB> {
+  readonly enforcement: Enforcement;
+  readonly #options: IsolationOptions<DB>;
+  readonly #builder = new Kysely<DB>({ dialect: coldDialect });
+  readonly #systemBuilder: Kysely<DB>;
+  readonly #accountsBuilder: Kysely<DB>;
+
+  constructor(options: IsolationOptions<DB>) {
+    this.enforcement = options.enforcement;
+    this.#options = options;
+    this.#systemBuilder = this.#confined({ kind: 'system' });
+    this.#accountsBuilder = this.#confined({ kind: 'accounts' });
+  }
+
+  /**
+   * Runs `work` as one user in one transaction: committed when it returns, rolled back when it throws.
+   *
+   * @throws Problem `unauthenticated` when the account may not act (any more)
+   * @throws TypeError without a user: a missing user is never system mode (I2)
+   */
+  async withUser<T>(caller: Caller, work: (scope: UserScope<DB>) => Promise<T>): Promise<T> {
+    const transaction = await this.#open(requireUser(caller), 'read write');
+    return finish(transaction, async () => {
+      const admitted = this.#admit(transaction, caller);
+      const result = await whenAdmitted(admitted, work(this.#userScope(transaction, caller)));
+      await transaction.commit();
+      return result;
+    });
+  }
+
+  /**
+   * Like `withUser`, read only and in one flush: BEGIN, identity, statements and COMMIT leave together, so isolation
+   * costs no round trip. `work` must send all its statements before it first waits; a later one throws.
+   */
+  async readAsUser<T>(caller: Caller, work: (scope: UserScope<DB>) => Promise<T>): Promise<T> {
+    const transaction = await this.#open(requireUser(caller), 'read only');
+    return finish(transaction, async () => {
+      const admitted = this.#admit(transaction, caller);
+      const working = work(this.#userScope(transaction, caller));
+      working.catch(() => {});
+      const committed = transaction.seal();
+      const result = await whenAdmitted(admitted, working);
+      await committed;
+      return result;
+    });
+  }
+
+  /** Everybody's rows, with a reason, on the record. The caller has to be an administrator: check before. */
+  async asSystem<T>(use: SystemUse, work: (scope: SystemScope<DB>) => Promise<T>): Promise<T> {
+    requireUser(use.actor);
+    const transaction = await this.#options.system.begin('read write');
+    return finish(transaction, async () => {
+      const admitted = this.#admit(transaction, use.actor);
+      const scope = { ...runner(transaction, this.#systemBuilder, use.reason), use } as SystemScope<DB>;
+      const recorded = this.#options.recordSystemUse(scope);
+      recorded.catch(() => {});
+      const result = await whenAdmitted(admitted, work(scope));
+      await recorded;
+      await transaction.commit();
+      return result;
+    });
+  }
+
+  /** Accounts, before anybody is known. The purpose ends up in every statement. */
+  async withAccounts<T>(purpose: string, work: (scope: AccountsScope<DB>) => Promise<T>): Promise<T> {
+    const transaction = await this.#options.system.begin('read write');
+    return finish(transaction, async () => {
+      const result = await work(runner(transaction, this.#accountsBuilder, purpose) as AccountsScope<DB>);
+      await transaction.commit();
+      return result;
+    });
+  }
+
+  /** One statement of somebody's own making, with that user's identity and wall two alone. For the command line. */
+  async sqlAs(caller: Caller, text: string, options: { readonly write: boolean }): Promise<SqlResult> {
+    const transaction = await this.#open(requireUser(caller), 'read write');
+    return finish(transaction, async () => {
+      const admitted = this.#admit(transaction, caller);
+      const result = await whenAdmitted(
+        admitted,
+        transaction.query<Record<string, unknown>>({ sql: text, parameters: [] }),
+      );
+      await (options.write ? transaction.commit() : transaction.rollback());
+      return {
+        columns: result.fields.map((field) => field.name),
+        rows: result.rows,
+        command: result.command,
+        count: result.rowCount ?? 0,
+      };
+    });
+  }
+
+  async #open(caller: Caller, mode: 'read only' | 'read write'): Promise<Transaction> {
+    if (this.enforcement !== 'on') return this.#options.system.begin(mode);
+    const transaction = await this.#options.app.begin(mode);
+    const identity = mintIdentity(this.#options.key, caller.userId, transaction.pid, transaction.databaseNow);
+    // As a parameter, never as a literal: statement texts are kept where others can read them (I4).
+    transaction.query({ sql: identitySetting, parameters: [identity] });
+    return transaction;
+  }
+
+  async #admit(transaction: Transaction, caller: Caller): Promise<void> {
+    const { rows } = await transaction.query(this.#options.admission(caller));
+    if (rows.length === 0) throw problem('unauthenticated', 'Invalid token');
+  }
+
+  #userScope(transaction: Transaction, caller: Caller): UserScope<DB> {
+    const kind = ({ on: 'own', off: 'everyone', ownerless: 'ownerless' } as const)[this.enforcement];
+    const builder = this.#confined({ kind, userId: caller.userId });
+    return { ...runner(transaction, builder, undefined), caller } as UserScope<DB>;
+  }
+
+  #confined(reach: Reach): Kysely<DB> {
+    return this.#builder.withPlugin(new OwnerFilterPlugin(this.#options.ownership, reach));
+  }
+}
+
+export interface SqlResult {
+  readonly columns: readonly string[];
+  readonly rows: readonly Record<string, unknown>[];
+  readonly command: string;
+  readonly count: number;
+}
+
+class OwnerFilterPlugin implements KyselyPlugin {
+  readonly #filter: OwnerFilter;
+
+  constructor(ownership: Ownership, reach: Reach) {
+    this.#filter = new OwnerFilter(ownership, reach);
+  }
+
+  transformQuery({ node }: { node: RootOperationNode }): RootOperationNode {
+    return this.#filter.transformNode(node);
+  }
+
+  async transformResult(): Promise<never> {
+    throw new Error('statements run through a scope');
+  }
+}
+
+function runner<DB>(transaction: Transaction, db: Kysely<DB>, reason: string | undefined): StatementRunner<DB> {
+  const mark = reason === undefined ? '' : `/* SYSTEM: ${reason.replaceAll(/[^\w .,:-]/g, ' ')} */ `;
+  const send = <Row>(query: Compilable<Row>) => {
+    const { sql, parameters } = query.compile();
+    return transaction.query<Row & Record<string, unknown>>({ sql: mark + sql, parameters });
+  };
+  return {
+    db,
+    all: async (query) => (await send(query)).rows,
+    first: async (query) => (await send(query)).rows[0],
+    run: async (query) => (await send(query)).rowCount ?? 0,
+  };
+}
+
+/** The refusal wins over whatever a statement of somebody who may not act ran into. */
+async function whenAdmitted<T>(admitted: Promise<void>, result: Promise<T>): Promise<T> {
+  result.catch(() => {});
+  await admitted;
+  return result;
+}
+
+async function finish<T>(transaction: Transaction, work: () => Promise<T>): Promise<T> {
+  try {
+    return await work();
+  } catch (error) {
+    await transaction.rollback(error);
+    throw error;
+  }
+}
+
+function requireUser(caller: Caller): Caller {
+  if (!caller || parseUserId(caller.userId) === null) {
+    throw new TypeError('a user is required: a missing user is an error and never system mode');
+  }
+  return caller;
+}

@@ -1,0 +1,112 @@
+/**
+ * Keyset pagination. A cursor holds the sort key and the id of the last row, so a page costs the same wherever it is
+ * and rows that come or go in between are neither shown twice nor skipped.
+ */
+import { type RawBuilder, sql } from 'kysely';
+import type { ProductUserScope } from '../database/isolation.ts';
+import { problem } from '../errors.ts';
+import type { View } from './base-user-scoped-repository.ts';
+
+export interface PageRequest {
+  readonly limit: number;
+  readonly cursor?: string | undefined;
+}
+
+export interface Page {
+  /** A JSON array, as Postgres wrote it. */
+  readonly items: string;
+  readonly next_cursor: string | null;
+}
+
+/** A total order over a view: its key, then `v.id`. */
+export interface Sort {
+  /** Part of the cursor: a cursor is good for the order it was made in. */
+  readonly name: string;
+  /** The key as SQL over the view's columns, which go by `v`; never null (coalesce it). */
+  readonly key: string;
+  /** The key's type in Postgres, for reading it back from a cursor. */
+  readonly type: 'timestamptz' | 'smallint' | 'integer' | 'text';
+  readonly direction: 'asc' | 'desc';
+}
+
+interface PageRow {
+  items: string;
+  count: number;
+  last_key: string | null;
+  last_id: string | null;
+}
+
+/** One row more than asked is read, to know whether there is a next page. */
+export async function page(scope: ProductUserScope, view: View, sort: Sort, request: PageRequest): Promise<Page> {
+  const { limit } = request;
+  const key = sql.raw(sort.key);
+  const direction = sql.raw(sort.direction);
+  const rows = scope.db
+    .selectFrom(view.as('v'))
+    .select([
+      sql`to_json(v)`.as('item'),
+      sql<string>`(${key})::text`.as('key'),
+      sql<string>`v.id::text`.as('id'),
+      sql<number>`row_number() over (order by ${key} ${direction}, v.id ${direction})`.as('n'),
+    ])
+    .orderBy(sql`${key} ${direction}, v.id ${direction}`)
+    .limit(limit + 1);
+  const after = request.cursor === undefined ? undefined : afterCursor(sort, request.cursor);
+  const row = await scope.first<PageRow>(
+    scope.db
+      .selectFrom((after ? rows.where(after) : rows).as('r'))
+      .select([
+        sql<string>`coalesce(json_agg(r.item order by r.n) filter (where r.n <= ${limit}), '[]')::text`.as('items'),
+        sql<number>`count(*)`.as('count'),
+        sql<string>`max(r.key) filter (where r.n = ${limit})`.as('last_key'),
+        sql<string>`max(r.id) filter (where r.n = ${limit})`.as('last_id'),
+      ]),
+  );
+  if (!row) throw problem('internal_error', 'an aggregate returned no row');
+  const more = row.count > limit && row.last_key !== null && row.last_id !== null;
+  return { items: row.items, next_cursor: more ? writeCursor(sort, row.last_key ?? '', row.last_id ?? '') : null };
+}
+
+function afterCursor(sort: Sort, cursor: string): RawBuilder<boolean> {
+  const { key, id } = readCursor(sort, cursor);
+  const compare = sql.raw(sort.direction === 'asc' ? '>' : '<');
+  const type = sql.raw(sort.type);
+  return sql<boolean>`(${sql.raw(sort.key)}, v.id) ${compare} (${key}::text::${type}, ${id}::text::uuid)`;
+}
+
+function writeCursor(sort: Sort, key: string, id: string): string {
+  return Buffer.from(JSON.stringify([sortId(sort), key, id])).toString('base64url');
+}
+
+const cursorCharsMax = 2_000;
+const uuidForm = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const keyForms = {
+  timestamptz: /^(-?infinity|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?)$/,
+  smallint: /^-?\d{1,4}$/,
+  integer: /^-?\d{1,9}$/,
+  text: /^[^\0]{0,1000}$/su,
+} satisfies Record<Sort['type'], RegExp>;
+
+function readCursor(sort: Sort, cursor: string): { key: string; id: string } {
+  const refuse = () =>
+    problem('invalid_cursor', 'cursor: not one that this list gave out; start again without a cursor.');
+  if (cursor.length > cursorCharsMax || !/^[\w-]+$/.test(cursor)) throw refuse();
+  let parts: unknown;
+  try {
+    parts = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
+  } catch {
+    throw refuse();
+  }
+  if (!Array.isArray(parts) || parts.length !== 3) throw refuse();
+  const [name, key, id] = parts as unknown[];
+  if (typeof key !== 'string' || typeof id !== 'string' || !uuidForm.test(id)) throw refuse();
+  if (!keyForms[sort.type].test(key)) throw refuse();
+  if (name !== sortId(sort)) {
+    throw problem('invalid_cursor', 'cursor: it belongs to another order; use the sort it was given out for.');
+  }
+  return { key, id };
+}
+
+function sortId(sort: Sort): string {
+  return `${sort.direction === 'desc' ? '-' : ''}${sort.name}`;
+}

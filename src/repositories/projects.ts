@@ -1,0 +1,59 @@
+import { sql } from 'kysely';
+import { v7 as uuidv7 } from 'uuid';
+import type { ProjectCreate, ProjectPatch } from '../contract/projects.ts';
+import { BaseUserScopedRepository, type JsonDocument } from './base-user-scoped-repository.ts';
+import type { Page, PageRequest, Sort } from './page.ts';
+
+const newestFirst: Sort = { name: 'created_at', key: 'v.created_at', type: 'timestamptz', direction: 'desc' };
+
+export class ProjectRepository extends BaseUserScopedRepository {
+  list(request: PageRequest): Promise<Page> {
+    return this.page(this.#view(), newestFirst, request);
+  }
+
+  get(id: string): Promise<JsonDocument | undefined> {
+    return this.document(this.#view().where('projects.id', '=', id));
+  }
+
+  /** @returns the id of the new project */
+  async create(project: ProjectCreate): Promise<string> {
+    const id = uuidv7();
+    await this.scope.run(
+      this.db.insertInto('projects').values({
+        id,
+        name: project.name,
+        description: project.description ?? '',
+        metadata: JSON.stringify(project.metadata ?? {}),
+      }),
+    );
+    return id;
+  }
+
+  /** @returns whether there was such a row, at that version if one is given */
+  async update(id: string, patch: ProjectPatch, version?: number): Promise<boolean> {
+    const { metadata, ...columns } = patch;
+    return this.changed(
+      this.db
+        .updateTable('projects')
+        .set({
+          ...columns,
+          ...(metadata === undefined ? {} : { metadata: JSON.stringify(metadata) }),
+          version: sql<number>`version + 1`,
+          updated_at: sql<Date>`now()`,
+        })
+        .where('id', '=', id)
+        .$if(version !== undefined, (query) => query.where('version', '=', version ?? 0)),
+    );
+  }
+
+  /** Takes its branches, tasks and contexts with it. */
+  async remove(id: string): Promise<boolean> {
+    return this.changed(this.db.deleteFrom('projects').where('id', '=', id));
+  }
+
+  #view() {
+    return this.db
+      .selectFrom('projects')
+      .select(['id', 'name', 'description', 'status', 'metadata', 'version', 'created_at', 'updated_at']);
+  }
+}
