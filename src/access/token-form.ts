@@ -29,7 +29,6 @@ const header = z.looseObject({
 const claims = z.looseObject({ iss: z.string().min(1) });
 
 export interface TokenForm {
-  readonly algorithm: string;
   readonly type: string | undefined;
   /** Names of all members of the header. */
   readonly headerNames: readonly string[];
@@ -83,7 +82,6 @@ export function readTokenForm(token: string): TokenForm | null {
   const parsedClaims = claims.safeParse(decodeObject(body));
   if (!parsedHeader.success || !parsedClaims.success) return null;
   return {
-    algorithm: parsedHeader.data.alg,
     type: parsedHeader.data.typ,
     headerNames: Object.keys(parsedHeader.data),
     claimedIssuer: parsedClaims.data.iss,
