@@ -61,8 +61,8 @@ create table api_tokens (
 -- It goes with the user: erasure is complete, and it happens in the owner's name (the application role cannot delete).
 create table user_access_log (
   user_id uuid not null references users (id) on delete cascade,
-  id uuid not null,
-  at timestamptz not null default now(),
+  id uuid not null default gen_random_uuid(),
+  at timestamptz not null default clock_timestamp(),
   -- Who did it: 'session', 'token', 'cli', 'system'.
   actor text not null check (char_length(actor) <= 200),
   operation text not null check (char_length(operation) <= 100),

@@ -64,11 +64,14 @@ export function openIsolation(options: IsolationConnections): { isolation: Produ
   };
 }
 
-/** The account is active, and the token is not from before the last password change. */
+/** The account is active, the token is not from before the last password change, and its session has not ended. */
 function admission(caller: Caller): Statement {
   return {
-    sql: `select 1 from users where id = $1 and status = 'active' and tokens_valid_after <= $2`,
-    parameters: [caller.userId, new Date(caller.issuedAt ?? 8.64e15)],
+    sql: `select 1 from users where id = $1 and status = 'active' and tokens_valid_after <= $2
+and ($3::uuid is null or exists (
+  select from sessions where user_id = $1 and id = $3 and revoked_at is null and expires_at > now()
+))`,
+    parameters: [caller.userId, new Date(caller.issuedAt ?? 8.64e15), caller.sessionId ?? null],
   };
 }
 

@@ -269,7 +269,7 @@ export interface TasksTable {
 
 export interface UserAccessLogTable {
   user_id: ColumnType<string, string | undefined, string>;
-  id: string;
+  id: ColumnType<string, string | undefined, string>;
   at: ColumnType<Date, Date | string | undefined, Date | string>;
   actor: string;
   operation: string;

@@ -56,6 +56,9 @@ export class UnconfinedStatementError extends Error {
   override readonly name = 'UnconfinedStatementError';
 }
 
+/** Made once a regular expression: it holds every table's name. */
+const mentions = new WeakMap<Ownership, RegExp>();
+
 /** Where a table may stand as a source of rows or as a mere name; anywhere else it is refused. */
 const knownParents = new Set([
   'FromNode',
@@ -196,7 +199,7 @@ export class OwnerFilter extends OperationNodeTransformer {
       });
       return { ...node, columns: ownerColumn, values: ValuesNode.create(rows) };
     }
-    if (SelectQueryNode.is(values) && this.#reach.kind === 'own') {
+    if (SelectQueryNode.is(values) && (this.#reach.kind === 'own' || isOwnAccount(this.#reach, table))) {
       const owner = SelectionNode.create(
         AliasNode.create(ValueNode.create(this.#reach.userId), IdentifierNode.create('user_id')),
       );
@@ -226,6 +229,11 @@ export class OwnerFilter extends OperationNodeTransformer {
     if (owners.length === 0) return self;
     return FunctionNode.create('coalesce', [...owners, uuid(self)]);
   }
+}
+
+/** While isolation is off, accounts stay with their user. */
+function isOwnAccount(reach: Reach, table: TableOwnership): reach is Extract<Reach, { readonly userId: UserId }> {
+  return table.kind === 'account' && 'userId' in reach;
 }
 
 function ownerOfRow(table: string, id: OperationNode): OperationNode {
@@ -281,6 +289,11 @@ function tableName(node: TableNode): string | undefined {
 
 /** Matches a table's name that is not the qualifier of a column (`tasks.status` is fine, `from tasks` is not). */
 function tableMention(ownership: Ownership): RegExp {
-  const names = [...ownership.keys()].join('|');
-  return new RegExp(`(?<!\\w)"?(?:${names})"?(?![\\w"]|\\s*\\.)`, 'i');
+  let mention = mentions.get(ownership);
+  if (!mention) {
+    const names = [...ownership.keys()].join('|');
+    mention = new RegExp(`(?<!\\w)"?(?:${names})"?(?![\\w"]|\\s*\\.)`, 'i');
+    mentions.set(ownership, mention);
+  }
+  return mention;
 }

@@ -2,15 +2,16 @@
  * Scopes: the only way to a row (I1). A scope is an open transaction in which Postgres knows who it acts for. It is
  * made here and nowhere else, and it is dead once its transaction is over.
  */
-import { type CompiledQuery, Kysely, type KyselyPlugin, type RootOperationNode } from 'kysely';
+import { type CompiledQuery, createQueryId, Kysely, PostgresQueryCompiler, type RootOperationNode } from 'kysely';
 import { problem } from '../errors.ts';
 import { coldDialect } from './cold-dialect.ts';
 import type { ConnectionPool, Statement, Transaction } from './connection.ts';
 import { type IdentityKey, mintIdentity, parseUserId, type UserId } from './identity.ts';
-import { OwnerFilter, type Ownership, type Reach } from './owner-filter.ts';
+import { OwnerFilter, type Ownership } from './owner-filter.ts';
 
 /** Anything that turns into one SQL statement: every query of the builder. */
 export interface Compilable<Row> {
+  toOperationNode(): RootOperationNode;
   compile(): CompiledQuery<Row>;
 }
 
@@ -18,7 +19,9 @@ export interface Compilable<Row> {
 export interface Caller {
   readonly userId: UserId;
   /** When the access token was issued, in milliseconds since 1970; tokens from before a password change are refused. */
-  readonly issuedAt?: number;
+  readonly issuedAt?: number | undefined;
+  /** The session that the access token belongs to; when it ends, the token is refused. */
+  readonly sessionId?: string | undefined;
   /** How the caller came in, for the access log: `session`, `token`, `cli`. */
   readonly actor: string;
   readonly requestId: string;
@@ -34,7 +37,7 @@ export interface SystemUse {
 
 /** What every scope can do: build statements with `db`, run them with the rest. */
 export interface StatementRunner<DB> {
-  /** Builds statements, confined to the scope's reach; it cannot run them by itself. */
+  /** Builds statements; it cannot run them. What goes through the scope is confined to its reach. */
   readonly db: Kysely<DB>;
   all<Row>(query: Compilable<Row>): Promise<Row[]>;
   first<Row>(query: Compilable<Row>): Promise<Row | undefined>;
@@ -89,14 +92,14 @@ export class Isolation<DB> {
   readonly enforcement: Enforcement;
   readonly #options: IsolationOptions<DB>;
   readonly #builder = new Kysely<DB>({ dialect: coldDialect });
-  readonly #systemBuilder: Kysely<DB>;
-  readonly #accountsBuilder: Kysely<DB>;
+  readonly #systemFilter: OwnerFilter;
+  readonly #accountsFilter: OwnerFilter;
 
   constructor(options: IsolationOptions<DB>) {
     this.enforcement = options.enforcement;
     this.#options = options;
-    this.#systemBuilder = this.#confined({ kind: 'system' });
-    this.#accountsBuilder = this.#confined({ kind: 'accounts' });
+    this.#systemFilter = new OwnerFilter(options.ownership, { kind: 'system' });
+    this.#accountsFilter = new OwnerFilter(options.ownership, { kind: 'accounts' });
   }
 
   /**
@@ -138,7 +141,7 @@ export class Isolation<DB> {
     const transaction = await this.#options.system.begin('read write');
     return finish(transaction, async () => {
       const admitted = this.#admit(transaction, use.actor);
-      const scope = { ...runner(transaction, this.#systemBuilder, use.reason), use } as SystemScope<DB>;
+      const scope = { ...runner(transaction, this.#builder, this.#systemFilter, use.reason), use } as SystemScope<DB>;
       const recorded = this.#options.recordSystemUse(scope);
       recorded.catch(() => {});
       const result = await whenAdmitted(admitted, work(scope));
@@ -152,7 +155,7 @@ export class Isolation<DB> {
   async withAccounts<T>(purpose: string, work: (scope: AccountsScope<DB>) => Promise<T>): Promise<T> {
     const transaction = await this.#options.system.begin('read write');
     return finish(transaction, async () => {
-      const result = await work(runner(transaction, this.#accountsBuilder, purpose) as AccountsScope<DB>);
+      const result = await work(runner(transaction, this.#builder, this.#accountsFilter, purpose) as AccountsScope<DB>);
       await transaction.commit();
       return result;
     });
@@ -193,12 +196,8 @@ export class Isolation<DB> {
 
   #userScope(transaction: Transaction, caller: Caller): UserScope<DB> {
     const kind = ({ on: 'own', off: 'everyone', ownerless: 'ownerless' } as const)[this.enforcement];
-    const builder = this.#confined({ kind, userId: caller.userId });
-    return { ...runner(transaction, builder, undefined), caller } as UserScope<DB>;
-  }
-
-  #confined(reach: Reach): Kysely<DB> {
-    return this.#builder.withPlugin(new OwnerFilterPlugin(this.#options.ownership, reach));
+    const filter = new OwnerFilter(this.#options.ownership, { kind, userId: caller.userId });
+    return { ...runner(transaction, this.#builder, filter, undefined), caller } as UserScope<DB>;
   }
 }
 
@@ -209,26 +208,18 @@ export interface SqlResult {
   readonly count: number;
 }
 
-class OwnerFilterPlugin implements KyselyPlugin {
-  readonly #filter: OwnerFilter;
+const compiler = new PostgresQueryCompiler();
 
-  constructor(ownership: Ownership, reach: Reach) {
-    this.#filter = new OwnerFilter(ownership, reach);
-  }
-
-  transformQuery({ node }: { node: RootOperationNode }): RootOperationNode {
-    return this.#filter.transformNode(node);
-  }
-
-  async transformResult(): Promise<never> {
-    throw new Error('statements run through a scope');
-  }
-}
-
-function runner<DB>(transaction: Transaction, db: Kysely<DB>, reason: string | undefined): StatementRunner<DB> {
+/** The owner filter goes over every statement here, once, on its way out; the builder knows nothing of it. */
+function runner<DB>(
+  transaction: Transaction,
+  db: Kysely<DB>,
+  filter: OwnerFilter,
+  reason: string | undefined,
+): StatementRunner<DB> {
   const mark = reason === undefined ? '' : `/* SYSTEM: ${reason.replaceAll(/[^\w .,:-]/g, ' ')} */ `;
   const send = <Row>(query: Compilable<Row>) => {
-    const { sql, parameters } = query.compile();
+    const { sql, parameters } = compiler.compileQuery(filter.transformNode(query.toOperationNode()), createQueryId());
     return transaction.query<Row & Record<string, unknown>>({ sql: mark + sql, parameters });
   };
   return {

@@ -4,10 +4,11 @@
  *
  * The statements never name the user: the scope's owner filter adds the user to each of them, and Postgres checks again.
  */
-import { type SelectQueryBuilder, sql } from 'kysely';
+import { ExpressionWrapper, type SelectQueryBuilder, sql } from 'kysely';
 import type { ProductUserScope } from '../database/isolation.ts';
 import type { Database } from '../database/tables.gen.ts';
 import { problem } from '../errors.ts';
+import type { OwnedTableName } from '../isolation/owned-tables.ts';
 import type { Compilable } from '../isolation/scope.ts';
 import { type Page, type PageRequest, page, type Sort } from './page.ts';
 
@@ -21,7 +22,12 @@ export interface JsonDocument {
 // biome-ignore lint/suspicious/noExplicitAny: any selection of any of our tables; the columns do not matter here
 export type View = SelectQueryBuilder<Database, any, any>;
 
+/** A statement that changes rows and returns their ids. */
+export type Write = Compilable<{ id: string }>;
+
 export abstract class BaseUserScopedRepository {
+  /** The table whose rows it writes; the entity of its lines in the access log. */
+  protected abstract readonly table: OwnedTableName;
   protected readonly scope: ProductUserScope;
 
   constructor(scope: ProductUserScope) {
@@ -42,9 +48,33 @@ export abstract class BaseUserScopedRepository {
     );
   }
 
-  /** Runs a statement about one row. @returns whether the row was there */
-  protected async changed(query: Compilable<unknown>): Promise<boolean> {
-    return (await this.scope.run(query)) > 0;
+  /**
+   * Changes rows and writes each change into the access log, in one statement.
+   *
+   * @param operation what was done, for the log: `create`, `update`, `delete`, `complete` …
+   * @param write must return `id`
+   * @returns the number of rows that were changed
+   */
+  protected write(operation: string, write: Write): Promise<number> {
+    const { actor, requestId } = this.scope.caller;
+    return this.scope.run(
+      this.db
+        .with('changed', () => new ExpressionWrapper<Database, OwnedTableName, { id: string }>(write.toOperationNode()))
+        .insertInto('user_access_log')
+        .columns(['actor', 'operation', 'entity_type', 'entity_id', 'outcome', 'request_id'])
+        .expression((eb) =>
+          eb
+            .selectFrom('changed')
+            .select([
+              sql<string>`${actor}::text`.as('actor'),
+              sql<string>`${operation}::text`.as('operation'),
+              sql<string>`${this.table}::text`.as('entity_type'),
+              'changed.id as entity_id',
+              sql<string>`'ok'`.as('outcome'),
+              sql<string>`${requestId}::text`.as('request_id'),
+            ]),
+        ),
+    );
   }
 
   /** A page of a view as JSON. */

@@ -7,6 +7,8 @@ import type { Page, PageRequest, Sort } from './page.ts';
 const newestFirst: Sort = { name: 'created_at', key: 'v.created_at', type: 'timestamptz', direction: 'desc' };
 
 export class ProjectRepository extends BaseUserScopedRepository {
+  protected readonly table = 'projects';
+
   list(request: PageRequest): Promise<Page> {
     return this.page(this.#view(), newestFirst, request);
   }
@@ -18,13 +20,17 @@ export class ProjectRepository extends BaseUserScopedRepository {
   /** @returns the id of the new project */
   async create(project: ProjectCreate): Promise<string> {
     const id = uuidv7();
-    await this.scope.run(
-      this.db.insertInto('projects').values({
-        id,
-        name: project.name,
-        description: project.description ?? '',
-        metadata: JSON.stringify(project.metadata ?? {}),
-      }),
+    await this.write(
+      'create',
+      this.db
+        .insertInto('projects')
+        .values({
+          id,
+          name: project.name,
+          description: project.description ?? '',
+          metadata: JSON.stringify(project.metadata ?? {}),
+        })
+        .returning('id'),
     );
     return id;
   }
@@ -32,7 +38,8 @@ export class ProjectRepository extends BaseUserScopedRepository {
   /** @returns whether there was such a row, at that version if one is given */
   async update(id: string, patch: ProjectPatch, version?: number): Promise<boolean> {
     const { metadata, ...columns } = patch;
-    return this.changed(
+    const changed = await this.write(
+      'update',
       this.db
         .updateTable('projects')
         .set({
@@ -42,13 +49,15 @@ export class ProjectRepository extends BaseUserScopedRepository {
           updated_at: sql<Date>`now()`,
         })
         .where('id', '=', id)
-        .$if(version !== undefined, (query) => query.where('version', '=', version ?? 0)),
+        .$if(version !== undefined, (query) => query.where('version', '=', version ?? 0))
+        .returning('id'),
     );
+    return changed > 0;
   }
 
   /** Takes its branches, tasks and contexts with it. */
   async remove(id: string): Promise<boolean> {
-    return this.changed(this.db.deleteFrom('projects').where('id', '=', id));
+    return (await this.write('delete', this.db.deleteFrom('projects').where('id', '=', id).returning('id'))) > 0;
   }
 
   #view() {

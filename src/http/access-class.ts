@@ -1,0 +1,22 @@
+/**
+ * Every route says who may call it; one that does not say so stops the server at start. `read` and `write` also name
+ * the scope that an API token needs.
+ */
+import type { FastifyInstance } from 'fastify';
+
+/** `open`: no token. `read`, `write`: a user, in that user's scope. `admin`: an administrator, in system mode. */
+export type AccessClass = 'open' | 'read' | 'write' | 'admin';
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    access?: AccessClass;
+  }
+}
+
+export function requireAccessClass(app: FastifyInstance): void {
+  app.addHook('onRoute', (route) => {
+    if (route.config?.access === undefined) {
+      throw new Error(`${String(route.method)} ${route.url} does not say who may call it: set config.access`);
+    }
+  });
+}

@@ -1,0 +1,46 @@
+/**
+ * The HTTP application: what happens to a request, from top to bottom. It knows how to parse, whom to ask and how to
+ * answer; what is done with whose rows is below, in work/ and repositories/.
+ */
+import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { Authenticate } from '../access/authenticate.ts';
+import type { Config } from '../config.ts';
+import type { ProductIsolation } from '../database/isolation.ts';
+import { requireAccessClass } from './access-class.ts';
+import { registerAuthentication } from './authentication.ts';
+import { bodyLimitBytes, registerBodyParsers } from './body.ts';
+import { registerErrorHandling } from './error-reply.ts';
+import { registerRequestIds, requestIdOf } from './request-id.ts';
+import { projectRoutes } from './routes/projects.ts';
+import { registerContract } from './validation.ts';
+
+export interface AppDependencies {
+  readonly config: Config;
+  readonly log: Logger;
+  readonly isolation: ProductIsolation;
+  readonly authenticate: Authenticate;
+}
+
+export async function createApp(dependencies: AppDependencies): Promise<FastifyInstance> {
+  const log: FastifyBaseLogger = dependencies.log;
+  const app = fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    genReqId: requestIdOf,
+    bodyLimit: bodyLimitBytes,
+    trustProxy:
+      typeof dependencies.config.trustProxy === 'boolean'
+        ? dependencies.config.trustProxy
+        : [...dependencies.config.trustProxy],
+    routerOptions: { maxParamLength: 200, ignoreTrailingSlash: false },
+  });
+  registerRequestIds(app);
+  registerErrorHandling(app);
+  registerBodyParsers(app);
+  registerContract(app);
+  requireAccessClass(app);
+  registerAuthentication(app, dependencies.authenticate);
+  await app.register(projectRoutes, dependencies);
+  return app;
+}

@@ -1,0 +1,136 @@
+/** A real server on a real port over a database of its own, and users to call it as. */
+import { pino } from 'pino';
+import { v7 as uuidv7 } from 'uuid';
+import { createAuthenticate } from '../../src/access/authenticate.ts';
+import { createTokenVerifier } from '../../src/access/jwt.ts';
+import { createTokenMinter, type Role } from '../../src/access/local-token.ts';
+import { systemClock } from '../../src/clock.ts';
+import { type Config, loadConfig } from '../../src/config.ts';
+import { openIsolation, type ProductIsolation } from '../../src/database/isolation.ts';
+import { appRole, roleUrl, systemRole } from '../../src/database/provision.ts';
+import { createApp } from '../../src/http/app.ts';
+import { parseUserId, type UserId } from '../../src/isolation/identity.ts';
+import type { Caller, Enforcement } from '../../src/isolation/scope.ts';
+import { createDatabase, type TestDatabase } from './postgres.ts';
+import { testSecret } from './templates.ts';
+
+export interface Answer {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  // biome-ignore lint/suspicious/noExplicitAny: tests look into answers of every shape
+  readonly body: any;
+}
+
+export interface TestUser {
+  readonly id: UserId;
+  readonly email: string;
+  readonly token: string;
+  readonly caller: Caller;
+  /** Sends a request as this user; a body goes out as JSON. */
+  call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+}
+
+export interface TestServer {
+  readonly url: string;
+  readonly database: TestDatabase;
+  readonly isolation: ProductIsolation;
+  readonly config: Config;
+  /** A user with a session, made without going through registration. */
+  user(options?: { readonly roles?: readonly Role[] }): Promise<TestUser>;
+  call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  close(): Promise<void>;
+}
+
+export interface TestServerOptions {
+  readonly template?: 'isolated' | 'before_isolation';
+  readonly enforcement?: Enforcement;
+  readonly env?: Record<string, string>;
+}
+
+export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
+  const database = await createDatabase(options.template ?? 'isolated');
+  const enforcement = options.enforcement ?? 'on';
+  const owned = enforcement === 'ownerless';
+  const config = loadConfig({
+    DATABASE_URL: database.url,
+    JWT_SECRET_KEY: testSecret,
+    CREDENTIAL_RATE_LIMIT_PER_MINUTE: '0',
+    PORT: '0',
+    ...options.env,
+  });
+  const opened = openIsolation({
+    appUrl: owned ? database.url : roleUrl(database.url, appRole, testSecret),
+    systemUrl: owned ? database.url : roleUrl(database.url, systemRole, testSecret),
+    poolSize: 4,
+    secret: testSecret,
+    enforcement,
+  });
+  const { isolation } = opened;
+  const local = { ...config.jwt, secretKey: testSecret };
+  const mint = createTokenMinter(local, config.jwt.accessTokenSeconds, systemClock);
+  const app = await createApp({
+    config,
+    log: pino({ level: 'silent' }),
+    isolation,
+    authenticate: createAuthenticate(createTokenVerifier({ local })),
+  });
+  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  const call = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
+    request(`${url}${path}`, method, body, headers);
+
+  return {
+    url,
+    database,
+    isolation,
+    config,
+    call,
+    async user({ roles = ['user'] as readonly Role[] } = {}) {
+      const id = newUserId();
+      const sessionId = uuidv7();
+      const email = `${id}@example.test`;
+      await isolation.withAccounts('test user', async (scope) => {
+        await scope.run(scope.db.insertInto('users').values({ id, email, name: `User ${id}`, roles: [...roles] }));
+        await scope.run(
+          scope.db.insertInto('sessions').values({
+            user_id: id,
+            id: sessionId,
+            token_hash: Buffer.alloc(32),
+            expires_at: new Date(Date.now() + 3_600_000),
+          }),
+        );
+      });
+      const { token } = await mint({ userId: id, email, roles, sessionId });
+      const authorization = `Bearer ${token}`;
+      return {
+        id,
+        email,
+        token,
+        caller: { userId: id, sessionId, actor: 'session', requestId: 'test' },
+        call: (method, path, body, headers) => call(method, path, body, { authorization, ...headers }),
+      };
+    },
+    async close() {
+      await app.close();
+      await opened.close();
+      await database.drop();
+    },
+  };
+}
+
+function newUserId(): UserId {
+  const id = parseUserId(uuidv7());
+  if (id === null) throw new Error('uuid made something that is no UUID');
+  return id;
+}
+
+async function request(url: string, method: string, body: unknown, headers: Record<string, string>): Promise<Answer> {
+  const response = await fetch(url, {
+    method,
+    headers: body === undefined ? headers : { 'content-type': 'application/json', ...headers },
+    ...(body === undefined ? {} : { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  const isJson = /json/.test(response.headers.get('content-type') ?? '');
+  return { status: response.status, headers: response.headers, text, body: isJson ? JSON.parse(text) : undefined };
+}
