@@ -3,6 +3,7 @@
  * the scope that an API token needs.
  */
 import type { FastifyInstance } from 'fastify';
+import type { OwnedTableName } from '../isolation/owned-tables.ts';
 
 /** `open`: no token. `read`, `write`: a user, in that user's scope. `admin`: an administrator, in system mode. */
 export type AccessClass = 'open' | 'read' | 'write' | 'admin';
@@ -10,6 +11,8 @@ export type AccessClass = 'open' | 'read' | 'write' | 'admin';
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: AccessClass;
+    /** The table that :id in the path names a row of: a 404 is then looked into for the security log. */
+    entity?: OwnedTableName;
   }
 }
 
