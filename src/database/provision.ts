@@ -30,6 +30,7 @@ export async function provision(ownerUrl: string, secret: string): Promise<void>
       for (const role of [appRole, systemRole] as const) {
         if (!(await canLogIn(roleUrl(ownerUrl, role, secret)))) await openRole(owner, role, secret);
       }
+      await closeDatabase(owner);
       await collectStatistics(owner);
     }),
   );
@@ -79,6 +80,17 @@ async function openRole(owner: OwnerConnection, role: ServingRole, secret: strin
     alter role ${role} set lock_timeout = '10s';
     alter role ${role} set idle_in_transaction_session_timeout = '60s';
   `);
+}
+
+/**
+ * Nobody but the owner may make temporary objects: one could shadow what a careless search_path resolves. 003 says so
+ * too, but a database's own privileges are neither in a plain pg_dump nor in a clone.
+ */
+export async function closeDatabase(owner: OwnerConnection): Promise<void> {
+  const { rows } = await owner.query<{ name: string }>('select current_database() as name');
+  const database = pg.escapeIdentifier(rows[0]?.name ?? '');
+  await owner.query(`revoke temporary, create on database ${database} from public`);
+  await owner.query(`grant connect on database ${database} to ${appRole}, ${systemRole}`);
 }
 
 /** The guide's monitoring (G55, G56) reads pg_stat_statements. Where it cannot be had, serving goes on without. */

@@ -7,7 +7,8 @@ import { createTokenMinter, type Role } from '../../src/access/local-token.ts';
 import { systemClock } from '../../src/clock.ts';
 import { type Config, loadConfig } from '../../src/config.ts';
 import { openIsolation, type ProductIsolation } from '../../src/database/isolation.ts';
-import { appRole, roleUrl, systemRole } from '../../src/database/provision.ts';
+import { withOwner } from '../../src/database/owner.ts';
+import { appRole, closeDatabase, roleUrl, systemRole } from '../../src/database/provision.ts';
 import { createApp } from '../../src/http/app.ts';
 import { parseUserId, type UserId } from '../../src/isolation/identity.ts';
 import type { Caller, Enforcement } from '../../src/isolation/scope.ts';
@@ -52,6 +53,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const database = await createDatabase(options.template ?? 'isolated');
   const enforcement = options.enforcement ?? 'on';
   const owned = enforcement === 'ownerless';
+  // A clone does not have the privileges that its template had as a database.
+  if (!owned) await withOwner(database.url, closeDatabase);
   const config = loadConfig({
     DATABASE_URL: database.url,
     JWT_SECRET_KEY: testSecret,
