@@ -1,9 +1,18 @@
-/** Answers a request that makes something: 201 with the new resource. */
+/**
+ * Answers a request that makes something: 201 with the new resource. With an `Idempotency-Key` it is made once: the
+ * same request again within 24 hours gets the same answer, marked `idempotency-replayed: true`.
+ */
+import { createHash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
+import { z } from 'zod';
 import type { ProductIsolation, ProductUserScope } from '../database/isolation.ts';
+import { problem } from '../errors.ts';
 import type { JsonDocument } from '../repositories/base-user-scoped-repository.ts';
+import { once } from '../work/once.ts';
 import { callerOf } from './authentication.ts';
 import { sendDocument } from './reply.ts';
+
+const created = 201;
 
 export async function createResource(
   request: FastifyRequest,
@@ -11,6 +20,42 @@ export async function createResource(
   isolation: ProductIsolation,
   work: (scope: ProductUserScope) => Promise<JsonDocument>,
 ): Promise<FastifyReply> {
-  const document = await isolation.withUser(callerOf(request), work);
-  return sendDocument(reply.code(201), document);
+  const key = idempotencyKey(request.headers['idempotency-key']);
+  if (key === undefined) {
+    return sendDocument(reply.code(created), await isolation.withUser(callerOf(request), work));
+  }
+  const answer = await isolation.withUser(callerOf(request), (scope) =>
+    once(scope, { key, hash: hashOf(request) }, created, async () => (await work(scope)).json),
+  );
+  if (answer.replayed) reply.header('idempotency-replayed', 'true');
+  return sendDocument(reply.code(answer.status), { json: answer.body, version: versionOf(answer.body) });
+}
+
+const keyCharsMax = 255;
+
+/**
+ * The draft makes the key a structured string, `"…"` in ASCII; most clients leave the quotation marks away. Both are
+ * the same key.
+ *
+ * @throws Problem `validation_failed` for a key that is empty, too long, or not printable ASCII
+ */
+export function idempotencyKey(header: string | string[] | undefined): string | undefined {
+  if (header === undefined) return undefined;
+  const text = String(header);
+  const key = /^"(.*)"$/s.exec(text)?.[1] ?? text;
+  if (key.length > 0 && key.length <= keyCharsMax && /^[\x20-\x7e]+$/.test(key)) return key;
+  throw problem('validation_failed', `idempotency-key: must be 1 to ${keyCharsMax} printable ASCII characters.`);
+}
+
+/** What makes two requests the same: method, address and parsed body. */
+function hashOf(request: FastifyRequest): Buffer {
+  return createHash('sha256')
+    .update(JSON.stringify([request.method, request.url, request.body ?? null]))
+    .digest();
+}
+
+const versioned = z.object({ version: z.int() });
+
+function versionOf(body: string): number {
+  return versioned.parse(JSON.parse(body)).version;
 }
