@@ -2,6 +2,9 @@
 
 begin;
 
+-- Whoever runs this may have a schema of the same name in front of the search path.
+set local search_path = public;
+
 drop table
   task_contexts_unified, branch_contexts, project_contexts, global_contexts, rules, task_labels, labels,
   task_assignees, task_dependencies, task_subtasks, tasks, project_git_branchs, agents, projects;

@@ -5,6 +5,9 @@
 
 begin;
 
+-- Whoever runs this may have a schema of the same name in front of the search path.
+set local search_path = public;
+
 create table if not exists ringfence_migrations (
   version integer primary key,
   name text not null,

@@ -2,6 +2,9 @@
 
 begin;
 
+-- Whoever runs this may have a schema of the same name in front of the search path.
+set local search_path = public;
+
 do $$
 begin
   if exists (select from ringfence_migrations where version = 3) then

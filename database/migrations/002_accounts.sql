@@ -2,6 +2,9 @@
 
 begin;
 
+-- Whoever runs this may have a schema of the same name in front of the search path.
+set local search_path = public;
+
 create table users (
   id uuid primary key,
   email text not null check (char_length(email) between 3 and 320),

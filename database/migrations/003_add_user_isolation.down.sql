@@ -5,6 +5,9 @@
 
 begin;
 
+-- Whoever runs this may have a schema of the same name in front of the search path.
+set local search_path = public;
+
 set local lock_timeout = '5s';
 
 -- Policies bind the tables' owner as well: lift them first, or the owners could not be read.

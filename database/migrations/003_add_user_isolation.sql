@@ -5,6 +5,9 @@
 
 begin;
 
+-- Whoever runs this may have a schema of the same name in front of the search path.
+set local search_path = public;
+
 -- A migration that waits for a lock stops everybody behind it: give up instead, nothing is changed then.
 
 set local lock_timeout = '5s';
@@ -1796,15 +1799,15 @@ grant select, insert, update, delete on table users to ringfence_system;
 
 revoke all on table sessions from public;
 grant select (user_id, id, rotated_at, expires_at, revoked_at, revoked_reason, user_agent, created_at), update (revoked_at, revoked_reason) on table sessions to ringfence_app;
-grant select, insert, update, delete on table sessions to ringfence_system;
+grant select, insert, update on table sessions to ringfence_system;
 
 revoke all on table api_tokens from public;
 grant select (user_id, id, name, scopes, expires_at, revoked_at, last_used_at, usage_count, created_at), insert, update (revoked_at) on table api_tokens to ringfence_app;
-grant select, insert, update, delete on table api_tokens to ringfence_system;
+grant select, insert, update on table api_tokens to ringfence_system;
 
 revoke all on table user_access_log from public;
 grant select, insert on table user_access_log to ringfence_app;
-grant select, insert, update, delete on table user_access_log to ringfence_system;
+grant select, insert on table user_access_log to ringfence_system;
 
 revoke all on table idempotency_keys from public;
 grant select, insert, update (response_status, response_body), delete on table idempotency_keys to ringfence_app;

@@ -12,8 +12,9 @@ import { type Account, asAccount, canEnter, chooseAccount, runsAsRoot } from './
 /** Where root keeps what Postgres must reach when the data directory is closed to it. */
 const systemDirectory = '/var/lib/ringfence';
 
-/** The superuser of an embedded cluster, and the database in it. */
-export const ownerName = 'ringfence';
+/** The superuser of an embedded cluster. Not the name of the schema that 003 makes: that would come first in its search path. */
+export const ownerName = 'ringfence_owner';
+export const databaseName = 'ringfence';
 
 export interface Cluster {
   /** Real path; it need not exist yet. */

@@ -3,7 +3,7 @@ import { existsSync, readFileSync, realpathSync } from 'node:fs';
 import { join } from 'node:path';
 import pg from 'pg';
 import { problem } from '../errors.ts';
-import { createClusterIfMissing, locateCluster, ownerName, prepareDataDirectory } from './cluster.ts';
+import { createClusterIfMissing, databaseName, locateCluster, ownerName, prepareDataDirectory } from './cluster.ts';
 import { lockDataDirectory, readLiveOwner } from './data-directory-lock.ts';
 import { type Settings, startPostmaster, stopStrays } from './postmaster.ts';
 import { createPrivateFile } from './private-file.ts';
@@ -108,7 +108,7 @@ function passwordFor(dataDir: string, cluster: string): string {
 }
 
 function connectionString(port: number, password: string | null): string {
-  return `postgres://${ownerName}${password === null ? '' : `:${password}`}@127.0.0.1:${port}/${ownerName}`;
+  return `postgres://${ownerName}${password === null ? '' : `:${password}`}@127.0.0.1:${port}/${databaseName}`;
 }
 
 async function createDatabaseIfMissing(url: string): Promise<void> {
@@ -117,8 +117,8 @@ async function createDatabaseIfMissing(url: string): Promise<void> {
   const client = new pg.Client({ connectionString: maintenance.href });
   await client.connect();
   try {
-    const found = await client.query('select from pg_database where datname = $1', [ownerName]);
-    if (found.rowCount === 0) await client.query(`create database ${ownerName} strategy wal_log`);
+    const found = await client.query('select from pg_database where datname = $1', [databaseName]);
+    if (found.rowCount === 0) await client.query(`create database ${databaseName} strategy wal_log`);
   } finally {
     await client.end();
   }

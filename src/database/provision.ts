@@ -99,8 +99,12 @@ async function collectStatistics(owner: OwnerConnection): Promise<void> {
     "select from pg_settings where name = 'shared_preload_libraries' and setting like '%pg_stat_statements%'",
   );
   if (rows.length === 0) return;
-  await owner.query('create extension if not exists pg_stat_statements').catch((error: unknown) => {
+  try {
+    await owner.query('create extension if not exists pg_stat_statements schema public');
+    // What other users' requests ran, and how often, is nothing the application's roles need.
+    await owner.query('revoke all on pg_stat_statements, pg_stat_statements_info from public');
+  } catch (error) {
     // 42501: the owner may not create extensions; a DBA has to.
     if (!(error instanceof pg.DatabaseError && error.code === '42501')) throw error;
-  });
+  }
 }

@@ -25,6 +25,7 @@ export function isolationUp(identity: string): string {
   return [
     header('003_add_user_isolation', 'Every row gets an owner, and Postgres itself enforces it.'),
     'begin;',
+    searchPath,
     '-- A migration that waits for a lock stops everybody behind it: give up instead, nothing is changed then.',
     "set local lock_timeout = '5s';",
     identity.trim(),
@@ -64,6 +65,7 @@ export function isolationDown(): string {
       'Back to the schema before isolation; who owns what is kept in user_id_backup.',
     ),
     'begin;',
+    searchPath,
     "set local lock_timeout = '5s';",
     "-- Policies bind the tables' owner as well: lift them first, or the owners could not be read.",
     ...[...owned, ...accounts].map((t) => unprotect(t.table)),
@@ -84,6 +86,9 @@ export function isolationDown(): string {
     '',
   ].join('\n\n');
 }
+
+const searchPath =
+  '-- Whoever runs this may have a schema of the same name in front of the search path.\nset local search_path = public;';
 
 function header(name: string, purpose: string): string {
   return `-- ${name}: ${purpose}
@@ -286,7 +291,7 @@ grant select, insert, update, delete on table ${t.table} to ringfence_system;`;
 function accountGrants(t: AccountTable): string {
   return `revoke all on table ${t.table} from public;
 grant ${t.grants.join(', ')} on table ${t.table} to ringfence_app;
-grant select, insert, update, delete on table ${t.table} to ringfence_system;`;
+grant ${t.systemGrants.join(', ')} on table ${t.table} to ringfence_system;`;
 }
 
 function unprotect(table: string): string {

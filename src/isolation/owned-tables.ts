@@ -292,6 +292,8 @@ export interface AccountTable {
   readonly column: 'id' | 'user_id';
   /** What the application role may do; the column lists keep secrets and the owner out of its reach. */
   readonly grants: readonly string[];
+  /** What the system role may do. */
+  readonly systemGrants: readonly string[];
 }
 
 export const accountTables = [
@@ -305,6 +307,7 @@ export const accountTables = [
       // Erasing oneself. Refused while a row of the user is left in any owned table (no cascade from those).
       'delete',
     ],
+    systemGrants: ['select', 'insert', 'update', 'delete'],
   },
   {
     table: 'sessions',
@@ -313,6 +316,7 @@ export const accountTables = [
       'select (user_id, id, rotated_at, expires_at, revoked_at, revoked_reason, user_agent, created_at)',
       'update (revoked_at, revoked_reason)',
     ],
+    systemGrants: ['select', 'insert', 'update'],
   },
   {
     table: 'api_tokens',
@@ -322,13 +326,15 @@ export const accountTables = [
       'insert',
       'update (revoked_at)',
     ],
+    systemGrants: ['select', 'insert', 'update'],
   },
-  // Append-only: to be read and added to.
-  { table: 'user_access_log', column: 'user_id', grants: ['select', 'insert'] },
+  // Append-only: to be read and added to, in system mode too.
+  { table: 'user_access_log', column: 'user_id', grants: ['select', 'insert'], systemGrants: ['select', 'insert'] },
   {
     table: 'idempotency_keys',
     column: 'user_id',
     grants: ['select', 'insert', 'update (response_status, response_body)', 'delete'],
+    systemGrants: ['select', 'insert', 'update', 'delete'],
   },
 ] as const satisfies readonly AccountTable[];
 

@@ -1,14 +1,5 @@
-/**
- * Writes src/database/tables.gen.ts, the row types of every table, from a migrated database.
- *
- *   node scripts/generate-tables.ts OWNER_URL [--check]
- */
-import { readFileSync, writeFileSync } from 'node:fs';
-import pg from 'pg';
-
-const [url, flag] = process.argv.slice(2);
-if (!url) throw new Error('usage: generate-tables.ts OWNER_URL [--check]');
-const target = new URL('../src/database/tables.gen.ts', import.meta.url);
+/** The row types of every table, as the query builder wants them. */
+import type { OwnerConnection } from '../src/database/owner.ts';
 
 /** Per Postgres type: what a select gives, what an insert or update takes. */
 const types: Record<string, readonly [read: string, write: string]> = {
@@ -34,9 +25,8 @@ interface Column {
   generated: boolean;
 }
 
-const client = new pg.Client({ connectionString: url });
-await client.connect();
-const { rows } = await client.query<Column>(`
+export async function rowTypes(owner: OwnerConnection): Promise<string> {
+  const { rows } = await owner.query<Column>(`
   select table_name, column_name, udt_name,
     is_nullable = 'YES' as nullable,
     column_default is not null or is_nullable = 'YES' as optional,
@@ -46,9 +36,7 @@ const { rows } = await client.query<Column>(`
     select table_name from information_schema.tables where table_schema = 'public' and table_type = 'BASE TABLE'
   )
   order by table_name, ordinal_position`);
-await client.end();
-
-const text = `// Generated from a migrated database by \`npm run generate\`; do not edit.
+  return `// Generated from a migrated database by \`npm run generate\`; do not edit.
 import type { ColumnType } from 'kysely';
 
 ${[...Map.groupBy(rows, (row) => row.table_name)].map(([table, columns]) => tableType(table, columns)).join('\n')}
@@ -56,14 +44,6 @@ export interface Database {
 ${[...new Set(rows.map((row) => row.table_name))].map((table) => `  ${table}: ${pascal(table)}Table;`).join('\n')}
 }
 `;
-
-if (flag === '--check') {
-  if (readFileSync(target, 'utf8') !== text) {
-    console.error('src/database/tables.gen.ts is out of step: run npm run generate');
-    process.exitCode = 1;
-  }
-} else {
-  writeFileSync(target, text);
 }
 
 function tableType(table: string, columns: readonly Column[]): string {

@@ -1,0 +1,166 @@
+/**
+ * Looks at a database role before anybody is served through it, as that role itself: a policy means nothing to a role
+ * that is above it, and nothing in an answer would show.
+ */
+import pg from 'pg';
+import { problem } from '../errors.ts';
+import { type IdentityKey, mintIdentity, parseUserId } from './identity.ts';
+import { quarantineUserId } from './owned-tables.ts';
+
+export interface RoleExpectations {
+  /** Tables that must have policies, forced on their owner too; without schema. */
+  readonly tables: readonly string[];
+  /** `app` is held by the policy of users alone; `system` also has the policy of system mode. */
+  readonly purpose: 'app' | 'system';
+  /** The only policies that may apply to the role. */
+  readonly policies: readonly string[];
+}
+
+export interface RoleReport {
+  readonly role: string;
+  readonly serverVersion: number;
+  /** One sentence each; empty when the role is fit to serve. */
+  readonly faults: readonly string[];
+}
+
+/** Superusers in all but name: they read, write or run anything on the server (Postgres manual, "Predefined Roles"). */
+const serverRoles = ['pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'];
+
+const attributes = `
+select current_user as role, current_setting('server_version_num')::int as "serverVersion",
+  coalesce(array_agg(r.rolname::text || ' ' || a.what order by r.rolname = current_user desc, r.rolname, a.what)
+    filter (where a.holds), '{}') as faults
+from pg_roles r
+cross join lateral (values
+  (r.rolsuper, 'is a superuser, whom no policy binds'),
+  (r.rolbypassrls, 'has BYPASSRLS'),
+  (r.rolcreaterole, 'has CREATEROLE and can make itself a member of other roles'),
+  (r.rolreplication, 'has REPLICATION and can copy every row'),
+  (r.rolname = any ($1), 'reaches the files or programs of the server')
+) a (holds, what)
+where r.rolname = current_user
+  or (pg_has_role(current_user, r.oid, 'MEMBER') and not (select rolsuper from pg_roles where rolname = current_user))`;
+
+const database = `
+select x.what from (values
+  (has_database_privilege(current_database(), 'TEMPORARY'), 'may make temporary tables'),
+  (has_database_privilege(current_database(), 'CREATE'), 'may create schemas'),
+  (has_schema_privilege('public', 'CREATE'), 'may create objects in the schema public'),
+  (exists (
+    select from pg_class c join pg_namespace n on n.oid = c.relnamespace
+    where n.nspname = 'ringfence' and c.relkind in ('r', 'p', 'v') and c.relname = 'identity_keys'
+      and (has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') or has_any_column_privilege(c.oid, 'SELECT'))
+  ), 'can read or change the keys that identities are signed with'),
+  (exists (
+    select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
+    where n.nspname = 'ringfence' and pg_has_role(current_user, p.proowner, 'MEMBER')
+  ), 'owns the function that verifies identities, or is a member of its owner')
+) x (holds, what) where x.holds`;
+
+/** One row for each expected table, also for one that is not there. */
+const tables = `
+select t.name, c.oid is null as missing,
+  coalesce(pg_has_role(current_user, c.relowner, 'MEMBER'), false) as owned,
+  not coalesce(c.relrowsecurity, false) as unprotected, not coalesce(c.relforcerowsecurity, false) as unforced,
+  coalesce(has_table_privilege(c.oid, 'TRUNCATE'), false) as truncates,
+  coalesce(has_table_privilege(c.oid, 'REFERENCES, TRIGGER'), false) as attaches,
+  array(select p.polname::text from pg_policy p where p.polrelid = c.oid and p.polpermissive
+    and exists (select from unnest(p.polroles) m (oid) where m.oid = 0 or pg_has_role(current_user, m.oid, 'MEMBER'))
+    order by 1) as policies
+from unnest($1::text[]) t (name)
+left join pg_class c on c.oid = to_regclass('public.' || quote_ident(t.name))
+order by t.name`;
+
+interface TableRow {
+  name: string;
+  missing: boolean;
+  owned: boolean;
+  unprotected: boolean;
+  unforced: boolean;
+  truncates: boolean;
+  attaches: boolean;
+  policies: string[];
+}
+
+/**
+ * @param url the role's own log-in
+ * @throws Problem `database_unavailable` when it cannot log in
+ */
+export async function checkRole(url: string, expected: RoleExpectations): Promise<RoleReport> {
+  return asRole(url, async (client) => {
+    const [self, privileges, found] = await Promise.all([
+      client.query<{ role: string; serverVersion: number; faults: string[] }>(attributes, [serverRoles]),
+      client.query<{ what: string }>(database),
+      client.query<TableRow>(tables, [expected.tables]),
+    ]);
+    const [row] = self.rows;
+    if (!row) throw problem('database_unavailable', 'The database did not say which role this is.');
+    const { role, serverVersion } = row;
+    const above = row.faults.map((fault) => describe(role, fault));
+    // A superuser has every privilege and is in every role: the list of consequences would only hide the reason.
+    const consequences = above.length > 0 ? [] : privileges.rows.map(({ what }) => `${role} ${what}`);
+    const onTables = found.rows.flatMap((table) => tableFaults(role, table, expected, above.length > 0));
+    return { role, serverVersion, faults: [...above, ...consequences, ...onTables] };
+  });
+}
+
+/** "other has BYPASSRLS" about a role it is a member of becomes a sentence about the role itself. */
+function describe(role: string, fault: string): string {
+  return fault.startsWith(`${role} `) ? fault : `${role} is a member of a role above the policies: ${fault}`;
+}
+
+function tableFaults(role: string, table: TableRow, expected: RoleExpectations, above: boolean): string[] {
+  const { name } = table;
+  if (table.missing) return [`the table ${name} is missing, or ${role} may not see it`];
+  const faults = [];
+  if (table.unprotected) faults.push(`${name} has no row-level security`);
+  else if (table.unforced) faults.push(`${name} does not force row-level security on its owner`);
+  if (above) return faults;
+  if (table.owned) faults.push(`${role} owns ${name}, or is a member of its owner`);
+  if (table.truncates) faults.push(`${role} may truncate ${name}, which no policy stops`);
+  if (table.attaches) faults.push(`${role} may attach triggers or references to ${name}`);
+  const [first] = expected.policies;
+  if (!table.unprotected && first !== undefined && !table.policies.includes(first)) {
+    faults.push(`${name} lacks the policy ${first}`);
+  }
+  const further = table.policies.filter((policy) => !expected.policies.includes(policy));
+  if (further.length > 0) faults.push(`${name} has a policy that lets ${role} see more: ${further.join(', ')}`);
+  return faults;
+}
+
+/**
+ * Whether Postgres accepts identities signed with our key.
+ *
+ * @returns false when the key is not installed there
+ */
+export async function acceptsIdentity(url: string, key: IdentityKey): Promise<boolean> {
+  const user = parseUserId(quarantineUserId);
+  if (user === null) throw new TypeError('the quarantine user has no user id');
+  return asRole(url, async (client) => {
+    const clock = await client.query<{ now: number }>('select extract(epoch from clock_timestamp())::float8 * 1000 as now');
+    const identity = mintIdentity(key, user, 0, clock.rows[0]?.now ?? 0);
+    try {
+      await client.query("select set_config('ringfence.identity', $1, false)", [identity]);
+      await client.query('select ringfence.current_user_id()');
+      return true;
+    } catch (error) {
+      if (error instanceof pg.DatabaseError && error.code === 'RF002') return false;
+      throw error;
+    }
+  });
+}
+
+async function asRole<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000, application_name: 'ringfence' });
+  try {
+    await client.connect();
+  } catch (cause) {
+    const reason = cause instanceof Error ? cause.message : String(cause);
+    throw problem('database_unavailable', `The database cannot be reached: ${reason}`, {}, { cause });
+  }
+  try {
+    return await work(client);
+  } finally {
+    await client.end().catch(() => {});
+  }
+}
