@@ -88,7 +88,8 @@ async function prepareAsOwner(
   given: Roles | undefined,
   say: (line: string) => void,
 ): Promise<Prepared> {
-  await withOwner(ownerUrl, async (owner) => checkServer(owner, say));
+  // The embedded Postgres is the one that this version of the program brings; nobody could act on a warning.
+  if (config.database.kind === 'external') await withOwner(ownerUrl, (owner) => checkServer(owner, say));
   const applied = await migrateUp(ownerUrl, config.userIsolationEnabled ? latestVersion : accountsVersion);
   if (applied.length > 0) say(`Applied ${applied.join(', ')}`);
   const version = await withOwner(ownerUrl, appliedVersion);

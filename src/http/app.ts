@@ -7,17 +7,21 @@ import type { Logger } from 'pino';
 import type { Authenticate } from '../access/authenticate.ts';
 import type { Config } from '../config.ts';
 import type { ProductIsolation } from '../database/isolation.ts';
+import type { SecurityLog } from '../log.ts';
 import { requireAccessClass } from './access-class.ts';
 import { registerAuthentication } from './authentication.ts';
 import { bodyLimitBytes, registerBodyParsers } from './body.ts';
 import { registerErrorHandling } from './error-reply.ts';
 import { registerRequestIds, requestIdOf } from './request-id.ts';
+import { registerRequestLog } from './request-log.ts';
+import { healthRoutes } from './routes/health.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { registerContract } from './validation.ts';
 
 export interface AppDependencies {
   readonly config: Config;
   readonly log: Logger;
+  readonly securityLog: SecurityLog;
   readonly isolation: ProductIsolation;
   readonly authenticate: Authenticate;
 }
@@ -27,6 +31,8 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   const app = fastify({
     loggerInstance: log,
     disableRequestLogging: true,
+    // Lines name their request themselves; a logger for each request costs more than its one line.
+    childLoggerFactory: (logger) => logger,
     genReqId: requestIdOf,
     bodyLimit: bodyLimitBytes,
     trustProxy:
@@ -37,10 +43,12 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   });
   registerRequestIds(app);
   registerErrorHandling(app);
+  registerRequestLog(app, dependencies.log);
   registerBodyParsers(app);
   registerContract(app);
   requireAccessClass(app);
   registerAuthentication(app, dependencies.authenticate);
+  await app.register(healthRoutes, dependencies);
   await app.register(projectRoutes, dependencies);
   return app;
 }

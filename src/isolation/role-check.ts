@@ -137,7 +137,9 @@ export async function acceptsIdentity(url: string, key: IdentityKey): Promise<bo
   const user = parseUserId(quarantineUserId);
   if (user === null) throw new TypeError('the quarantine user has no user id');
   return asRole(url, async (client) => {
-    const clock = await client.query<{ now: number }>('select extract(epoch from clock_timestamp())::float8 * 1000 as now');
+    const clock = await client.query<{ now: number }>(
+      'select extract(epoch from clock_timestamp())::float8 * 1000 as now',
+    );
     const identity = mintIdentity(key, user, 0, clock.rows[0]?.now ?? 0);
     try {
       await client.query("select set_config('ringfence.identity', $1, false)", [identity]);
@@ -151,7 +153,11 @@ export async function acceptsIdentity(url: string, key: IdentityKey): Promise<bo
 }
 
 async function asRole<T>(url: string, work: (client: pg.Client) => Promise<T>): Promise<T> {
-  const client = new pg.Client({ connectionString: url, connectionTimeoutMillis: 10_000, application_name: 'ringfence' });
+  const client = new pg.Client({
+    connectionString: url,
+    connectionTimeoutMillis: 10_000,
+    application_name: 'ringfence',
+  });
   try {
     await client.connect();
   } catch (cause) {

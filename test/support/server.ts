@@ -12,6 +12,7 @@ import { appRole, closeDatabase, roleUrl, systemRole } from '../../src/database/
 import { createApp } from '../../src/http/app.ts';
 import { parseUserId, type UserId } from '../../src/isolation/identity.ts';
 import type { Caller, Enforcement } from '../../src/isolation/scope.ts';
+import type { SecurityEvent } from '../../src/log.ts';
 import { createDatabase, type TestDatabase } from './postgres.ts';
 import { testSecret } from './templates.ts';
 
@@ -32,11 +33,18 @@ export interface TestUser {
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
 }
 
+export interface SecurityEventSeen {
+  readonly name: SecurityEvent;
+  readonly fields: Record<string, unknown>;
+}
+
 export interface TestServer {
   readonly url: string;
   readonly database: TestDatabase;
   readonly isolation: ProductIsolation;
   readonly config: Config;
+  /** What went to the security log. */
+  readonly securityEvents: readonly SecurityEventSeen[];
   /** A user with a session, made without going through registration. */
   user(options?: { readonly roles?: readonly Role[] }): Promise<TestUser>;
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
@@ -71,10 +79,12 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   });
   const { isolation } = opened;
   const local = { ...config.jwt, secretKey: testSecret };
+  const securityEvents: SecurityEventSeen[] = [];
   const mint = createTokenMinter(local, config.jwt.accessTokenSeconds, systemClock);
   const app = await createApp({
     config,
     log: pino({ level: 'silent' }),
+    securityLog: { event: (name, fields) => securityEvents.push({ name, fields }) },
     isolation,
     authenticate: createAuthenticate(createTokenVerifier({ local })),
   });
@@ -87,6 +97,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     database,
     isolation,
     config,
+    securityEvents,
     call,
     async user({ roles = ['user'] as readonly Role[] } = {}) {
       const id = newUserId();
