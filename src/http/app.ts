@@ -12,6 +12,7 @@ import { requireAccessClass } from './access-class.ts';
 import { registerAuthentication } from './authentication.ts';
 import { bodyLimitBytes, registerBodyParsers } from './body.ts';
 import { registerErrorHandling } from './error-reply.ts';
+import { protocolOptions, registerProtocolChecks } from './protocol.ts';
 import { registerRequestIds, requestIdOf } from './request-id.ts';
 import { registerRequestLog } from './request-log.ts';
 import { healthRoutes } from './routes/health.ts';
@@ -35,6 +36,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
     childLoggerFactory: (logger) => logger,
     genReqId: requestIdOf,
     bodyLimit: bodyLimitBytes,
+    ...protocolOptions,
     trustProxy:
       typeof dependencies.config.trustProxy === 'boolean'
         ? dependencies.config.trustProxy
@@ -44,6 +46,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   registerRequestIds(app);
   registerErrorHandling(app);
   registerRequestLog(app, dependencies.log);
+  registerProtocolChecks(app);
   registerBodyParsers(app);
   registerContract(app);
   requireAccessClass(app);

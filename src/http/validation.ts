@@ -4,7 +4,9 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
 import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
 import { z } from 'zod';
-import { problem } from '../errors.ts';
+import type { Problem } from '../errors.ts';
+import { plainMessages, schemaAt } from './plain-message.ts';
+import { type FieldFault, refusal } from './refusal.ts';
 
 /** The application as route files see it: handlers get what the contract parsed. */
 export type ContractApp = FastifyInstance<
@@ -16,24 +18,47 @@ export type ContractApp = FastifyInstance<
 >;
 
 export function registerContract(app: FastifyInstance): void {
-  app.setValidatorCompiler(({ schema, httpPart }) => {
+  app.setValidatorCompiler(({ schema, httpPart = 'request' }) => {
     if (!(schema instanceof z.ZodType)) throw new TypeError('a route schema must be a zod schema');
-    return (data) => {
-      const parsed = schema.safeParse(data);
-      if (parsed.success) return { value: parsed.data };
-      return { error: refusal(httpPart ?? 'request', parsed.error) };
+    const error = plainMessages(schema);
+    return (given: unknown) => {
+      // Fastify shows a missing body as null.
+      const data = httpPart === 'body' && given === null ? undefined : given;
+      const parsed = schema.safeParse(data, { error });
+      return parsed.success ? { value: parsed.data } : { error: faultsOf(httpPart, schema, data, parsed.error) };
     };
   });
   app.setSerializerCompiler(serializerCompiler);
 }
 
 const faultsShownMax = 20;
+const knownFieldsShownMax = 40;
 
-function refusal(part: string, error: z.ZodError) {
-  const faults = error.issues.slice(0, faultsShownMax).map((issue) => ({
-    field: issue.path.length > 0 ? issue.path.join('.') : part === 'querystring' ? 'query' : part,
-    message: issue.message,
-  }));
-  const detail = faults.map((fault) => `${fault.field}: ${fault.message}`).join('; ');
-  return problem('validation_failed', detail, { errors: faults });
+function faultsOf(part: string, schema: z.ZodType, data: unknown, error: z.ZodError): Problem {
+  const whole = part === 'querystring' ? 'query' : part;
+  const faults = error.issues.flatMap((issue): FieldFault[] => {
+    const field = issue.path.length > 0 ? issue.path.map(String).join('.') : whole;
+    if (issue.code === 'unrecognized_keys') return issue.keys.map((key) => unknownField(schema, issue.path, key));
+    if (part === 'querystring' && isRepeated(schema, data, issue.path)) {
+      return [{ field, message: 'must be given once' }];
+    }
+    return [{ field, message: issue.message }];
+  });
+  return refusal(faults.slice(0, faultsShownMax));
+}
+
+function unknownField(schema: z.ZodType, path: readonly PropertyKey[], key: string): FieldFault {
+  const field = [...path.map(String), key].join('.').slice(0, 200);
+  const object = schemaAt(schema, path);
+  const known = object instanceof z.ZodObject ? Object.keys(object.shape).slice(0, knownFieldsShownMax) : [];
+  return { field, message: `is not known here${known.length > 0 ? `; known are ${known.join(', ')}` : ''}` };
+}
+
+/** `?limit=1&limit=2`: Fastify makes a list of it. */
+function isRepeated(schema: z.ZodType, data: unknown, path: readonly PropertyKey[]): boolean {
+  const [key] = path;
+  if (path.length !== 1 || typeof key !== 'string' || typeof data !== 'object' || data === null) return false;
+  const takesOne = schemaAt(schema, path);
+  const isOne = takesOne instanceof z.ZodNumber || takesOne instanceof z.ZodString || takesOne instanceof z.ZodEnum;
+  return isOne && Array.isArray(Object.getOwnPropertyDescriptor(data, key)?.value);
 }

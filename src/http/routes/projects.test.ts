@@ -66,7 +66,7 @@ test('bad input names the field', async () => {
     [{ name: '' }, 'name'],
     [{ name: 'x'.repeat(201) }, 'name'],
     [{ name: 'a\0b' }, 'name'],
-    [{ name: 'ok', user_id: bob.id }, 'body'],
+    [{ name: 'ok', user_id: bob.id }, 'user_id'],
     [{ name: 'ok', metadata: [] }, 'metadata'],
   ] as const) {
     const answer = await ann.call('POST', '/api/projects', body);
