@@ -2,7 +2,6 @@
 # Everything that CI runs, in the order of what fails fastest. `npm run check` is exactly this.
 set -eu
 cd "$(dirname "$0")/.."
-sh scripts/with-node.sh scripts/ready.ts
 PATH="$PWD/node_modules/.bin:$PATH"
 
 step() {
@@ -11,7 +10,7 @@ step() {
   "$@"
 }
 
-step 'types' tsc --noEmit
+step 'types' sh scripts/with-node.sh node_modules/typescript/bin/tsc --noEmit
 step 'lint, format, dependency rules' biome check --error-on-warnings .
 step 'unused files, exports and dependencies' knip --no-progress
 step 'generated files in step' npm run --silent generate -- --check

@@ -87,6 +87,13 @@ grant execute on function ringfence.current_user_id() to ringfence_app, ringfenc
 
 -- The owner of rows that nobody has claimed. Nobody can sign in as this user: no password, no outside identity, and a
 -- status that is refused everywhere.
-insert into users (id, email, name, status)
-values ('00000000-0000-4000-8000-000000000000', 'quarantine@ringfence.invalid', 'Unclaimed rows', 'quarantine')
-on conflict do nothing;
+do $$
+begin
+  -- The second time policies are on, and bind whoever runs this as well.
+  if not exists (select from ringfence_migrations where version = 3) then
+    insert into users (id, email, name, status)
+    values ('00000000-0000-4000-8000-000000000000', 'quarantine@ringfence.invalid', 'Unclaimed rows', 'quarantine')
+    on conflict do nothing;
+  end if;
+end
+$$;
