@@ -88,11 +88,11 @@ interface TableRow {
  */
 export async function checkRole(url: string, expected: RoleExpectations): Promise<RoleReport> {
   return asRole(url, async (client) => {
-    const [self, privileges, found] = await Promise.all([
-      client.query<{ role: string; serverVersion: number; faults: string[] }>(attributes, [serverRoles]),
-      client.query<{ what: string }>(database),
-      client.query<TableRow>(tables, [expected.tables]),
+    const self = await client.query<{ role: string; serverVersion: number; faults: string[] }>(attributes, [
+      serverRoles,
     ]);
+    const privileges = await client.query<{ what: string }>(database);
+    const found = await client.query<TableRow>(tables, [expected.tables]);
     const [row] = self.rows;
     if (!row) throw problem('database_unavailable', 'The database did not say which role this is.');
     const { role, serverVersion } = row;

@@ -1,0 +1,233 @@
+import { sql } from 'kysely';
+import pg from 'pg';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startTestServer, type TestServer, type TestUser } from '../../test/support/server.ts';
+import { testSecret } from '../../test/support/templates.ts';
+import { openIsolation, type ProductUserScope } from '../database/isolation.ts';
+import { appRole, roleUrl, systemRole } from '../database/provision.ts';
+import { DeadHandleError } from './connection.ts';
+import type { Caller } from './scope.ts';
+
+let server: TestServer;
+let ann: TestUser;
+let bob: TestUser;
+
+beforeAll(async () => {
+  server = await startTestServer();
+  [ann, bob] = await Promise.all([server.user(), server.user()]);
+  await ann.call('POST', '/api/projects', { name: 'Ann’s' });
+  await bob.call('POST', '/api/projects', { name: 'Bob’s' });
+});
+afterAll(() => server?.close());
+
+const names = (scope: ProductUserScope) => scope.all(scope.db.selectFrom('projects').select('name'));
+
+async function owner<T>(work: (client: pg.Client) => Promise<T>): Promise<T> {
+  const client = new pg.Client({ connectionString: server.database.url });
+  await client.connect();
+  try {
+    return await work(client);
+  } finally {
+    await client.end();
+  }
+}
+
+/** An isolation with connections of its own, one each, so that every scope meets the same one. */
+function narrow() {
+  return openIsolation({
+    appUrl: roleUrl(server.database.url, appRole, testSecret),
+    systemUrl: roleUrl(server.database.url, systemRole, testSecret),
+    poolSize: 1,
+    secret: testSecret,
+    enforcement: 'on',
+  });
+}
+
+describe('no user is never system mode (I2)', () => {
+  test.each([null, undefined, '', 'nobody', '00000000', {}])('a caller whose user is %j', async (userId) => {
+    const caller = { ...ann.caller, userId } as unknown as Caller;
+    await expect(server.isolation.withUser(caller, names)).rejects.toThrow(TypeError);
+    await expect(server.isolation.readAsUser(caller, names)).rejects.toThrow(TypeError);
+    await expect(server.isolation.asSystem({ actor: caller, reason: 'x' }, async () => 1)).rejects.toThrow(TypeError);
+    await expect(server.isolation.sqlAs(caller, 'select 1', { write: false })).rejects.toThrow(TypeError);
+  });
+
+  test.each([null, undefined])('no caller at all: %j', async (caller) => {
+    await expect(server.isolation.withUser(caller as unknown as Caller, names)).rejects.toThrow(TypeError);
+  });
+});
+
+describe('a transaction’s end is the handle’s end (I6)', () => {
+  test('after commit, rollback and seal', async () => {
+    const kept: ProductUserScope[] = [];
+    const keep = async (scope: ProductUserScope) => {
+      kept.push(scope);
+      return names(scope);
+    };
+    await server.isolation.withUser(ann.caller, keep);
+    await server.isolation.readAsUser(ann.caller, keep);
+    await server.isolation
+      .withUser(ann.caller, async (scope) => {
+        await keep(scope);
+        throw new Error('on purpose');
+      })
+      .catch(() => {});
+    expect(kept).toHaveLength(3);
+    for (const scope of kept) await expect(names(scope)).rejects.toThrow(DeadHandleError);
+  });
+
+  test('a read that waits before its last statement is refused, not run elsewhere', async () => {
+    const late = server.isolation.readAsUser(ann.caller, async (scope) => {
+      await names(scope);
+      return names(scope);
+    });
+    await expect(late).rejects.toThrow(DeadHandleError);
+  });
+
+  test('a read may not write', async () => {
+    const write = server.isolation.readAsUser(ann.caller, (scope) =>
+      scope.run(scope.db.updateTable('projects').set({ name: 'changed' })),
+    );
+    await expect(write).rejects.toMatchObject({ code: '25006' });
+  });
+
+  test('what threw is rolled back, and the connection goes on to serve the next', async () => {
+    const { isolation, close } = narrow();
+    await isolation
+      .withUser(ann.caller, async (scope) => {
+        await scope.run(scope.db.updateTable('projects').set({ name: 'gone' }));
+        throw new Error('on purpose');
+      })
+      .catch(() => {});
+    expect(await isolation.readAsUser(bob.caller, names)).toEqual([{ name: 'Bob’s' }]);
+    expect(await isolation.readAsUser(ann.caller, names)).toEqual([{ name: 'Ann’s' }]);
+    await close();
+  });
+
+  test('a failed statement whose error was swallowed cannot commit in silence', async () => {
+    const attempt = server.isolation.withUser(ann.caller, async (scope) => {
+      await scope.run(scope.db.updateTable('projects').set({ name: 'half' }));
+      await scope.all(scope.db.selectFrom('projects').select(sql`1 / 0`.as('n'))).catch(() => {});
+    });
+    await expect(attempt).rejects.toThrow('the transaction was rolled back');
+    expect(await server.isolation.readAsUser(ann.caller, names)).toEqual([{ name: 'Ann’s' }]);
+  });
+});
+
+describe('a pool of one, and two users', () => {
+  test('interleaved scopes never see each other’s rows', async () => {
+    const { isolation, close } = narrow();
+    const seen = await Promise.all(
+      Array.from({ length: 60 }, (_, i) => isolation.readAsUser(i % 2 ? ann.caller : bob.caller, names)),
+    );
+    seen.forEach((rows, i) => {
+      expect(rows).toEqual([{ name: i % 2 ? 'Ann’s' : 'Bob’s' }]);
+    });
+    await close();
+  });
+
+  test('a backend that is killed in the middle poisons the handle; the next user gets a fresh connection', async () => {
+    const { isolation, close } = narrow();
+    let dead: ProductUserScope | undefined;
+    const killed = isolation.withUser(ann.caller, async (scope) => {
+      dead = scope;
+      const rows = await scope.all<{ pid: number }>(
+        scope.db.selectFrom('projects').select(sql<number>`pg_backend_pid()`.as('pid')),
+      );
+      await owner((client) => client.query('select pg_terminate_backend($1, 5000)', [rows[0]?.pid]));
+      return names(scope);
+    });
+    await expect(killed).rejects.toThrow();
+    expect(await isolation.readAsUser(bob.caller, names)).toEqual([{ name: 'Bob’s' }]);
+    if (!dead) throw new Error('never ran');
+    await expect(names(dead)).rejects.toThrow(DeadHandleError);
+    await close();
+  });
+
+  test('a setting that a statement left behind on the connection changes nobody’s identity', async () => {
+    const { isolation, close } = narrow();
+    const spoil = `select set_config('ringfence.identity', '${ann.id}', false)`;
+    await isolation.sqlAs(bob.caller, spoil, { write: true });
+    expect(await isolation.readAsUser(ann.caller, names)).toEqual([{ name: 'Ann’s' }]);
+    expect(await isolation.readAsUser(bob.caller, names)).toEqual([{ name: 'Bob’s' }]);
+    await close();
+  });
+});
+
+describe('who may act at all', () => {
+  test('a suspended account, an ended session and an older token are refused at once, for reads and writes', async () => {
+    const cases: [change: string, restore: string][] = [
+      ["update users set status = 'suspended' where id = $1", "update users set status = 'active' where id = $1"],
+      [
+        'update sessions set revoked_at = now() where user_id = $1',
+        'update sessions set revoked_at = null where user_id = $1',
+      ],
+      [
+        'update users set tokens_valid_after = now() where id = $1',
+        "update users set tokens_valid_after = '-infinity' where id = $1",
+      ],
+    ];
+    const dora = await server.user();
+    await dora.call('POST', '/api/projects', { name: 'Dora’s' });
+    const caller = { ...dora.caller, issuedAt: Date.now() - 60_000 };
+    for (const [change, restore] of cases) {
+      await owner((client) => client.query(change, [dora.id]));
+      await expect(server.isolation.readAsUser(caller, names), change).rejects.toMatchObject({
+        code: 'unauthenticated',
+      });
+      await expect(
+        server.isolation.withUser(caller, (scope) => scope.run(scope.db.updateTable('projects').set({ name: 'no' }))),
+      ).rejects.toMatchObject({ code: 'unauthenticated' });
+      await owner((client) => client.query(restore, [dora.id]));
+      expect(await server.isolation.readAsUser(caller, names)).toEqual([{ name: 'Dora’s' }]);
+    }
+  });
+});
+
+describe('system mode', () => {
+  test('sees everybody, says why in every statement, and is written down', async () => {
+    const admin = await server.user({ roles: ['user', 'admin'] });
+    const reason = 'looking /* for */ trouble';
+    const count = await server.isolation.asSystem({ actor: admin.caller, reason }, (scope) =>
+      scope.all(scope.db.selectFrom('projects').select(['name', 'user_id'])),
+    );
+    expect(count.length).toBeGreaterThanOrEqual(2);
+    const { statements, log } = await owner(async (client) => ({
+      statements: await client.query(`select query from pg_stat_statements where query like '%SYSTEM: looking%'`),
+      log: await client.query(`select outcome, reason, actor from user_access_log where user_id = $1`, [admin.id]),
+    }));
+    expect(statements.rowCount).toBeGreaterThan(0);
+    for (const { query } of statements.rows) expect(query).toMatch(/^(select|with|insert) \/\* SYSTEM: looking {4}for {4}trouble \*\//);
+    expect(log.rows).toEqual([{ outcome: 'system', reason, actor: 'session' }]);
+  });
+
+  test('is rolled back, and leaves no trace of success, when its work fails', async () => {
+    const admin = await server.user({ roles: ['user', 'admin'] });
+    await expect(
+      server.isolation.asSystem({ actor: admin.caller, reason: 'x' }, async (scope) => {
+        await scope.run(scope.db.updateTable('projects').set({ name: 'all mine' }));
+        throw new Error('on purpose');
+      }),
+    ).rejects.toThrow('on purpose');
+    expect(await server.isolation.readAsUser(ann.caller, names)).toEqual([{ name: 'Ann’s' }]);
+  });
+
+  test('the accounts scope reaches no owned table, in the database neither by filter', async () => {
+    await expect(
+      server.isolation.withAccounts('login', (scope) => scope.all(scope.db.selectFrom('tasks').select('id'))),
+    ).rejects.toThrow('the accounts scope cannot reach tasks');
+  });
+});
+
+test('sqlAs runs as the user and rolls back unless told to write', async () => {
+  const rename = `update projects set name = 'renamed'`;
+  expect(await server.isolation.sqlAs(ann.caller, rename, { write: false })).toMatchObject({
+    command: 'UPDATE',
+    count: 1,
+  });
+  expect(await server.isolation.readAsUser(ann.caller, names)).toEqual([{ name: 'Ann’s' }]);
+  await server.isolation.sqlAs(ann.caller, rename, { write: true });
+  expect(await server.isolation.readAsUser(ann.caller, names)).toEqual([{ name: 'renamed' }]);
+  expect(await server.isolation.readAsUser(bob.caller, names)).toEqual([{ name: 'Bob’s' }]);
+  await server.isolation.sqlAs(ann.caller, `update projects set name = 'Ann’s'`, { write: true });
+});
