@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import { jsonObject, name, pageOf, patchOf, stored, text } from './common.ts';
+import { counts } from './counts.ts';
 
 const shape = {
   name: name(200),
@@ -21,5 +22,7 @@ export const project = z.object({
   description: z.string(),
   status: z.enum(['active', 'archived']),
   metadata: z.record(z.string(), z.json()),
+  branch_count: z.int().min(0),
+  ...counts,
 });
 export const projectPage = pageOf(project);

@@ -3,6 +3,7 @@ import { v7 as uuidv7 } from 'uuid';
 import type { ProjectCreate, ProjectPatch } from '../contract/projects.ts';
 import { BaseUserScopedRepository, type JsonDocument } from './base-user-scoped-repository.ts';
 import type { Page, PageRequest, Sort } from './page.ts';
+import { countColumns, taskCounts } from './task-counts.ts';
 
 const newestFirst: Sort = { name: 'created_at', key: 'v.created_at', type: 'timestamptz', direction: 'desc' };
 
@@ -15,6 +16,10 @@ export class ProjectRepository extends BaseUserScopedRepository {
 
   get(id: string): Promise<JsonDocument | undefined> {
     return this.document(this.#view().where('projects.id', '=', id));
+  }
+
+  async exists(id: string): Promise<boolean> {
+    return (await this.scope.first(this.db.selectFrom('projects').select('id').where('id', '=', id))) !== undefined;
   }
 
   /** @returns the id of the new project */
@@ -63,6 +68,31 @@ export class ProjectRepository extends BaseUserScopedRepository {
   #view() {
     return this.db
       .selectFrom('projects')
-      .select(['id', 'name', 'description', 'status', 'metadata', 'version', 'created_at', 'updated_at']);
+      .innerJoinLateral(
+        (eb) =>
+          eb
+            .selectFrom('project_git_branchs as b')
+            .innerJoin('tasks', 'tasks.git_branch_id', 'b.id')
+            .select(taskCounts)
+            .whereRef('b.project_id', '=', 'projects.id')
+            .as('t'),
+        (join) => join.onTrue(),
+      )
+      .select((eb) => [
+        'projects.id',
+        'projects.name',
+        'projects.description',
+        'projects.status',
+        'projects.metadata',
+        eb
+          .selectFrom('project_git_branchs as b')
+          .select(sql<number>`count(*)::integer`.as('count'))
+          .whereRef('b.project_id', '=', 'projects.id')
+          .as('branch_count'),
+        ...countColumns,
+        'projects.version',
+        'projects.created_at',
+        'projects.updated_at',
+      ]);
   }
 }

@@ -20,12 +20,16 @@ export async function change<Patch>(
 ): Promise<JsonDocument> {
   const changed = await repository.update(id, patch, version);
   const present = found(await repository.get(id), what);
-  if (!changed) {
-    throw problem(
-      'version_mismatch',
-      `The ${what} is at version ${present.version}, not ${version}: read it again and repeat the change.`,
-      { current_version: present.version },
-    );
-  }
+  if (!changed) requireVersion(what, present, version);
   return present;
+}
+
+/** @throws Problem `version_mismatch` with the present version, when the caller has seen another one */
+export function requireVersion(what: string, present: JsonDocument, version: number | undefined): void {
+  if (version === undefined || version === present.version) return;
+  throw problem(
+    'version_mismatch',
+    `The ${what} is at version ${present.version}, not ${version}: read it again and repeat the change.`,
+    { current_version: present.version },
+  );
 }

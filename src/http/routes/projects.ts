@@ -3,6 +3,7 @@ import { project, projectCreate, projectPage, projectPatch } from '../../contrac
 import { found } from '../../repositories/base-user-scoped-repository.ts';
 import { ProjectRepository } from '../../repositories/projects.ts';
 import { change } from '../../work/change.ts';
+import { createProject } from '../../work/projects.ts';
 import type { AppDependencies } from '../app.ts';
 import { callerOf } from '../authentication.ts';
 import { createResource } from '../creation.ts';
@@ -10,6 +11,8 @@ import { expectedVersion, sendDocument, sendPage } from '../reply.ts';
 import type { ContractApp } from '../validation.ts';
 
 const tags = ['projects'];
+const read = { access: 'read', entity: 'projects' } as const;
+const write = { access: 'write', entity: 'projects' } as const;
 
 export async function projectRoutes(app: ContractApp, { isolation }: AppDependencies): Promise<void> {
   app.get(
@@ -30,19 +33,20 @@ export async function projectRoutes(app: ContractApp, { isolation }: AppDependen
     '/api/projects',
     {
       config: { access: 'write' },
-      schema: { tags, summary: 'Create a project', body: projectCreate, response: { 201: project } },
+      schema: {
+        tags,
+        summary: 'Create a project with its branch main',
+        body: projectCreate,
+        response: { 201: project },
+      },
     },
-    async (request, reply) =>
-      createResource(request, reply, isolation, async (scope) => {
-        const projects = new ProjectRepository(scope);
-        return found(await projects.get(await projects.create(request.body)), 'project');
-      }),
+    async (request, reply) => createResource(request, reply, isolation, (scope) => createProject(scope, request.body)),
   );
 
   app.get(
     '/api/projects/:id',
     {
-      config: { access: 'read' },
+      config: read,
       schema: { tags, summary: 'Read a project', params: idParams, response: { 200: project } },
     },
     async (request, reply) => {
@@ -56,7 +60,7 @@ export async function projectRoutes(app: ContractApp, { isolation }: AppDependen
   app.patch(
     '/api/projects/:id',
     {
-      config: { access: 'write' },
+      config: write,
       schema: { tags, summary: 'Change a project', params: idParams, body: projectPatch, response: { 200: project } },
     },
     async (request, reply) => {
@@ -71,7 +75,7 @@ export async function projectRoutes(app: ContractApp, { isolation }: AppDependen
   app.delete(
     '/api/projects/:id',
     {
-      config: { access: 'write' },
+      config: write,
       schema: { tags, summary: 'Remove a project with its branches, tasks and contexts', params: idParams },
     },
     async (request, reply) => {
