@@ -80,7 +80,8 @@ case $file in /*) ;; *) file=$root/$file ;; esac
 
 installed || install
 
-for node in "$root/node_modules/.bin/node" node; do
+# The second is where npm puts it when this is somebody's dependency.
+for node in "$root/node_modules/.bin/node" "$root/../.bin/node" node; do
   if new_enough "$node"; then
     exec "$node" --disable-warning=ExperimentalWarning "$file" "$@"
   fi
