@@ -53,6 +53,7 @@ export const problemKinds = {
   unavailable: { status: 503, title: 'The service is not available', ...transient },
   database_unavailable: { status: 503, title: 'The database is not available', ...transient },
   // The command line and the start
+  statement_failed: { status: 400, title: 'The statement failed', ...failed },
   usage_error: { status: 400, title: 'The command is not valid', ...usage },
   config_invalid: { status: 500, title: 'The configuration is not valid', ...usage },
   data_directory_in_use: { status: 503, title: 'The data directory is in use', ...failed },

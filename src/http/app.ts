@@ -2,7 +2,7 @@
  * The HTTP application: what happens to a request, from top to bottom. It knows how to parse, whom to ask and how to
  * answer; what is done with whose rows is below, in work/ and repositories/.
  */
-import fastify, { type FastifyBaseLogger, type FastifyInstance } from 'fastify';
+import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
 import type { Authenticate } from '../access/authenticate.ts';
 import type { Config } from '../config.ts';
@@ -32,7 +32,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   const log: FastifyBaseLogger = dependencies.log;
   const app = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     // Lines name their request themselves; a logger for each request costs more than its one line.
     childLoggerFactory: (logger) => logger,
     genReqId: requestIdOf,

@@ -12,7 +12,8 @@ export function registerRequestLog(app: FastifyInstance, log: Logger): void {
     if (!(error instanceof Problem) || error.code !== 'unauthenticated') return;
     const { cause } = error;
     const check = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    log.info({ ...about(request), reason: reasons.get(error.message) ?? 'invalid', check }, 'JWT refused');
+    const event = request.headers.authorization === undefined ? 'JWT missing' : 'JWT refused';
+    log.info({ ...about(request), reason: reasons.get(error.message) ?? 'invalid', check }, event);
   });
   app.addHook('onResponse', async (request, reply) => {
     const caller = callerIfKnown(request);
