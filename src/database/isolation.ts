@@ -76,7 +76,7 @@ and ($3::uuid is null or exists (
 }
 
 async function recordSystemUse(scope: ProductSystemScope): Promise<void> {
-  const { actor, reason } = scope.use;
+  const { actor, reason, note } = scope.use;
   await scope.run(
     scope.db.insertInto('user_access_log').values({
       user_id: actor.userId,
@@ -84,7 +84,7 @@ async function recordSystemUse(scope: ProductSystemScope): Promise<void> {
       actor: actor.actor,
       operation: 'system_mode',
       outcome: 'system',
-      reason,
+      reason: note === undefined ? reason : `${reason}: ${note}`,
       request_id: actor.requestId,
       at: sql<Date>`clock_timestamp()`,
     }),

@@ -15,6 +15,7 @@ import { registerErrorHandling } from './error-reply.ts';
 import { protocolOptions, registerProtocolChecks } from './protocol.ts';
 import { registerRequestIds, requestIdOf } from './request-id.ts';
 import { registerRequestLog } from './request-log.ts';
+import { administrationRoutes } from './routes/administration.ts';
 import { branchRoutes } from './routes/branches.ts';
 import { healthRoutes } from './routes/health.ts';
 import { projectRoutes } from './routes/projects.ts';
@@ -55,5 +56,6 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(healthRoutes, dependencies);
   await app.register(projectRoutes, dependencies);
   await app.register(branchRoutes, dependencies);
+  await app.register(administrationRoutes, dependencies);
   return app;
 }

@@ -11,12 +11,13 @@ export function registerAuthentication(app: FastifyInstance, authenticate: Authe
     // No route: the answer is 404 for everybody, and nothing was looked up.
     if (access === undefined || access === 'open') return;
     const caller = await authenticate(request.headers.authorization, request.id);
+    // Before the refusal: the logs have to say who was refused.
+    callers.set(request, caller);
     if (!caller.scopes.includes(access === 'admin' ? 'admin' : access)) {
       throw access === 'admin'
         ? problem('admin_required', 'This needs an administrator.')
         : problem('insufficient_scope', `The token lacks the scope "${access}".`);
     }
-    callers.set(request, caller);
   });
 }
 

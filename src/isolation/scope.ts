@@ -31,8 +31,10 @@ export interface Caller {
 export interface SystemUse {
   /** Who does it: an administrator's call, or the command line. */
   readonly actor: Caller;
-  /** A few words that end up in the audit log and in every statement. */
+  /** A few words that end up in the audit log and in every statement: one of a few, since each makes new statements. */
   readonly reason: string;
+  /** What the actor says about it, and which rows it is about; for the audit log alone. */
+  readonly note?: string;
 }
 
 /** What every scope can do: build statements with `db`, run them with the rest. */

@@ -3,8 +3,9 @@
  * and rows that come or go in between are neither shown twice nor skipped.
  */
 import { type RawBuilder, sql } from 'kysely';
-import type { ProductUserScope } from '../database/isolation.ts';
+import type { Database } from '../database/tables.gen.ts';
 import { problem } from '../errors.ts';
+import type { StatementRunner } from '../isolation/scope.ts';
 import type { View } from './base-user-scoped-repository.ts';
 
 export interface PageRequest {
@@ -25,7 +26,7 @@ export interface Sort {
   /** The key as SQL over the view's columns, which go by `v`; never null (coalesce it). */
   readonly key: string;
   /** The key's type in Postgres, for reading it back from a cursor. */
-  readonly type: 'timestamptz' | 'smallint' | 'integer' | 'text';
+  readonly type: 'timestamptz' | 'smallint' | 'integer' | 'text' | 'uuid';
   readonly direction: 'asc' | 'desc';
 }
 
@@ -37,7 +38,12 @@ interface PageRow {
 }
 
 /** One row more than asked is read, to know whether there is a next page. */
-export async function page(scope: ProductUserScope, view: View, sort: Sort, request: PageRequest): Promise<Page> {
+export async function page(
+  scope: StatementRunner<Database>,
+  view: View,
+  sort: Sort,
+  request: PageRequest,
+): Promise<Page> {
   const { limit } = request;
   const key = sql.raw(sort.key);
   const direction = sql.raw(sort.direction);
@@ -84,6 +90,7 @@ const keyForms = {
   timestamptz: /^(-?infinity|\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{1,6})?[+-]\d\d(:\d\d)?)$/,
   smallint: /^-?\d{1,4}$/,
   integer: /^-?\d{1,9}$/,
+  uuid: uuidForm,
   text: /^[^\0]{0,1000}$/su,
 } satisfies Record<Sort['type'], RegExp>;
 
