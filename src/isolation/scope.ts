@@ -8,6 +8,7 @@ import { coldDialect } from './cold-dialect.ts';
 import type { ConnectionPool, Statement, Transaction } from './connection.ts';
 import { type IdentityKey, mintIdentity, parseUserId, type UserId } from './identity.ts';
 import { OwnerFilter, type Ownership } from './owner-filter.ts';
+import { nilId } from './owned-tables.ts';
 
 /** Anything that turns into one SQL statement: every query of the builder. */
 export interface Compilable<Row> {
@@ -160,6 +161,29 @@ export class Isolation<DB> {
       const result = await work(runner(transaction, this.#builder, this.#accountsFilter, purpose) as AccountsScope<DB>);
       await transaction.commit();
       return result;
+    });
+  }
+
+  /**
+   * Whether there is such a row and it is somebody else's. For the security log alone: the caller must never learn it,
+   * not even by waiting for it. Always false while isolation is off, since nothing is hidden then.
+   *
+   * @param table an owned table of the catalogue
+   */
+  async isAnothers(caller: Caller, table: string, id: string): Promise<boolean> {
+    if (this.enforcement !== 'on') return false;
+    if (this.#options.ownership.get(table)?.kind !== 'owned') throw new TypeError(`${table} is no owned table`);
+    const transaction = await this.#options.system.begin('read only');
+    return finish(transaction, async () => {
+      // `id <> nilId` opens the index over all users' rows; see nilId.
+      const { rows } = await transaction.query<{ found: boolean }>({
+        sql: `/* SYSTEM: refused access */ select exists (
+  select from ${table} where id = $1 and id <> '${nilId}' and user_id <> $2
+) as found`,
+        parameters: [id, requireUser(caller).userId],
+      });
+      await transaction.commit();
+      return rows[0]?.found === true;
     });
   }
 
