@@ -1098,7 +1098,7 @@ create index if not exists idx_projects_user_id on projects (user_id);
 
 create index if not exists idx_projects_user_id_created_at on projects (user_id, created_at, id);
 
-create index if not exists idx_projects_id on projects (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_projects_id on projects (id) where id::text <> '';
 
 do $$
 begin
@@ -1106,20 +1106,20 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_projects_created_at') and indpred is not null
   ) then
     drop index if exists idx_projects_created_at;
-    create index idx_projects_created_at on projects (created_at, id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_projects_created_at on projects (created_at, id) where id::text <> '';
   end if;
 end
 $$;
 
 create index if not exists idx_agents_user_id on agents (user_id);
 
-create index if not exists idx_agents_id on agents (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_agents_id on agents (id) where id::text <> '';
 
 create index if not exists idx_project_git_branchs_user_id on project_git_branchs (user_id);
 
 create index if not exists idx_project_git_branchs_user_id_assigned_agent_id on project_git_branchs (user_id, assigned_agent_id);
 
-create index if not exists idx_project_git_branchs_id on project_git_branchs (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_project_git_branchs_id on project_git_branchs (id) where id::text <> '';
 
 do $$
 begin
@@ -1127,7 +1127,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_project_git_branchs_project_id') and indpred is not null
   ) then
     drop index if exists idx_project_git_branchs_project_id;
-    create index idx_project_git_branchs_project_id on project_git_branchs (project_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_project_git_branchs_project_id on project_git_branchs (project_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1138,7 +1138,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_project_git_branchs_assigned_agent_id') and indpred is not null
   ) then
     drop index if exists idx_project_git_branchs_assigned_agent_id;
-    create index idx_project_git_branchs_assigned_agent_id on project_git_branchs (assigned_agent_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_project_git_branchs_assigned_agent_id on project_git_branchs (assigned_agent_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1149,7 +1149,7 @@ create index if not exists idx_tasks_user_id_git_branch_id on tasks (user_id, gi
 
 create index if not exists idx_tasks_user_id_created_at on tasks (user_id, created_at, id);
 
-create index if not exists idx_tasks_id on tasks (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_tasks_id on tasks (id) where id::text <> '';
 
 do $$
 begin
@@ -1157,7 +1157,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_tasks_created_at') and indpred is not null
   ) then
     drop index if exists idx_tasks_created_at;
-    create index idx_tasks_created_at on tasks (created_at, id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_tasks_created_at on tasks (created_at, id) where id::text <> '';
   end if;
 end
 $$;
@@ -1168,7 +1168,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_tasks_git_branch_id') and indpred is not null
   ) then
     drop index if exists idx_tasks_git_branch_id;
-    create index idx_tasks_git_branch_id on tasks (git_branch_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_tasks_git_branch_id on tasks (git_branch_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1177,7 +1177,7 @@ create index if not exists idx_task_subtasks_user_id on task_subtasks (user_id);
 
 create index if not exists idx_task_subtasks_user_id_task_id on task_subtasks (user_id, task_id);
 
-create index if not exists idx_task_subtasks_id on task_subtasks (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_task_subtasks_id on task_subtasks (id) where id::text <> '';
 
 do $$
 begin
@@ -1185,7 +1185,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_subtasks_task_id') and indpred is not null
   ) then
     drop index if exists idx_task_subtasks_task_id;
-    create index idx_task_subtasks_task_id on task_subtasks (task_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_subtasks_task_id on task_subtasks (task_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1194,7 +1194,7 @@ create index if not exists idx_task_dependencies_user_id on task_dependencies (u
 
 create index if not exists idx_task_dependencies_user_id_depends_on_task_id on task_dependencies (user_id, depends_on_task_id);
 
-create index if not exists idx_task_dependencies_id on task_dependencies (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_task_dependencies_id on task_dependencies (id) where id::text <> '';
 
 do $$
 begin
@@ -1202,7 +1202,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_dependencies_task_id') and indpred is not null
   ) then
     drop index if exists idx_task_dependencies_task_id;
-    create index idx_task_dependencies_task_id on task_dependencies (task_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_dependencies_task_id on task_dependencies (task_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1213,7 +1213,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_dependencies_depends_on_task_id') and indpred is not null
   ) then
     drop index if exists idx_task_dependencies_depends_on_task_id;
-    create index idx_task_dependencies_depends_on_task_id on task_dependencies (depends_on_task_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_dependencies_depends_on_task_id on task_dependencies (depends_on_task_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1222,7 +1222,7 @@ create index if not exists idx_task_assignees_user_id on task_assignees (user_id
 
 create index if not exists idx_task_assignees_user_id_agent_id on task_assignees (user_id, agent_id);
 
-create index if not exists idx_task_assignees_id on task_assignees (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_task_assignees_id on task_assignees (id) where id::text <> '';
 
 do $$
 begin
@@ -1230,7 +1230,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_assignees_task_id') and indpred is not null
   ) then
     drop index if exists idx_task_assignees_task_id;
-    create index idx_task_assignees_task_id on task_assignees (task_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_assignees_task_id on task_assignees (task_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1241,20 +1241,20 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_assignees_agent_id') and indpred is not null
   ) then
     drop index if exists idx_task_assignees_agent_id;
-    create index idx_task_assignees_agent_id on task_assignees (agent_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_assignees_agent_id on task_assignees (agent_id) where id::text <> '';
   end if;
 end
 $$;
 
 create index if not exists idx_labels_user_id on labels (user_id);
 
-create index if not exists idx_labels_id on labels (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_labels_id on labels (id) where id::text <> '';
 
 create index if not exists idx_task_labels_user_id on task_labels (user_id);
 
 create index if not exists idx_task_labels_user_id_label_id on task_labels (user_id, label_id);
 
-create index if not exists idx_task_labels_id on task_labels (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_task_labels_id on task_labels (id) where id::text <> '';
 
 do $$
 begin
@@ -1262,7 +1262,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_labels_task_id') and indpred is not null
   ) then
     drop index if exists idx_task_labels_task_id;
-    create index idx_task_labels_task_id on task_labels (task_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_labels_task_id on task_labels (task_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1273,7 +1273,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_labels_label_id') and indpred is not null
   ) then
     drop index if exists idx_task_labels_label_id;
-    create index idx_task_labels_label_id on task_labels (label_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_labels_label_id on task_labels (label_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1286,7 +1286,7 @@ create index if not exists idx_rules_user_id_git_branch_id on rules (user_id, gi
 
 create index if not exists idx_rules_user_id_parent_rule_id on rules (user_id, parent_rule_id);
 
-create index if not exists idx_rules_id on rules (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_rules_id on rules (id) where id::text <> '';
 
 do $$
 begin
@@ -1294,7 +1294,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_rules_project_id') and indpred is not null
   ) then
     drop index if exists idx_rules_project_id;
-    create index idx_rules_project_id on rules (project_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_rules_project_id on rules (project_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1305,7 +1305,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_rules_git_branch_id') and indpred is not null
   ) then
     drop index if exists idx_rules_git_branch_id;
-    create index idx_rules_git_branch_id on rules (git_branch_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_rules_git_branch_id on rules (git_branch_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1316,20 +1316,20 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_rules_parent_rule_id') and indpred is not null
   ) then
     drop index if exists idx_rules_parent_rule_id;
-    create index idx_rules_parent_rule_id on rules (parent_rule_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_rules_parent_rule_id on rules (parent_rule_id) where id::text <> '';
   end if;
 end
 $$;
 
 create index if not exists idx_global_contexts_user_id on global_contexts (user_id);
 
-create index if not exists idx_global_contexts_id on global_contexts (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_global_contexts_id on global_contexts (id) where id::text <> '';
 
 create index if not exists idx_project_contexts_user_id on project_contexts (user_id);
 
 create index if not exists idx_project_contexts_user_id_parent_global_id on project_contexts (user_id, parent_global_id);
 
-create index if not exists idx_project_contexts_id on project_contexts (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_project_contexts_id on project_contexts (id) where id::text <> '';
 
 do $$
 begin
@@ -1337,7 +1337,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_project_contexts_project_id') and indpred is not null
   ) then
     drop index if exists idx_project_contexts_project_id;
-    create index idx_project_contexts_project_id on project_contexts (project_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_project_contexts_project_id on project_contexts (project_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1348,7 +1348,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_project_contexts_parent_global_id') and indpred is not null
   ) then
     drop index if exists idx_project_contexts_parent_global_id;
-    create index idx_project_contexts_parent_global_id on project_contexts (parent_global_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_project_contexts_parent_global_id on project_contexts (parent_global_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1357,7 +1357,7 @@ create index if not exists idx_branch_contexts_user_id on branch_contexts (user_
 
 create index if not exists idx_branch_contexts_user_id_parent_project_id on branch_contexts (user_id, parent_project_id);
 
-create index if not exists idx_branch_contexts_id on branch_contexts (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_branch_contexts_id on branch_contexts (id) where id::text <> '';
 
 do $$
 begin
@@ -1365,7 +1365,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_branch_contexts_branch_id') and indpred is not null
   ) then
     drop index if exists idx_branch_contexts_branch_id;
-    create index idx_branch_contexts_branch_id on branch_contexts (branch_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_branch_contexts_branch_id on branch_contexts (branch_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1376,7 +1376,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_branch_contexts_parent_project_id') and indpred is not null
   ) then
     drop index if exists idx_branch_contexts_parent_project_id;
-    create index idx_branch_contexts_parent_project_id on branch_contexts (parent_project_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_branch_contexts_parent_project_id on branch_contexts (parent_project_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1387,7 +1387,7 @@ create index if not exists idx_task_contexts_unified_user_id_parent_branch_id on
 
 create index if not exists idx_task_contexts_unified_user_id_parent_branch_context_id on task_contexts_unified (user_id, parent_branch_context_id);
 
-create index if not exists idx_task_contexts_unified_id on task_contexts_unified (id) where id <> '00000000-0000-0000-0000-000000000000';
+create index if not exists idx_task_contexts_unified_id on task_contexts_unified (id) where id::text <> '';
 
 do $$
 begin
@@ -1395,7 +1395,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_contexts_unified_task_id') and indpred is not null
   ) then
     drop index if exists idx_task_contexts_unified_task_id;
-    create index idx_task_contexts_unified_task_id on task_contexts_unified (task_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_contexts_unified_task_id on task_contexts_unified (task_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1406,7 +1406,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_contexts_unified_parent_branch_id') and indpred is not null
   ) then
     drop index if exists idx_task_contexts_unified_parent_branch_id;
-    create index idx_task_contexts_unified_parent_branch_id on task_contexts_unified (parent_branch_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_contexts_unified_parent_branch_id on task_contexts_unified (parent_branch_id) where id::text <> '';
   end if;
 end
 $$;
@@ -1417,7 +1417,7 @@ begin
     select from pg_index where indexrelid = to_regclass('idx_task_contexts_unified_parent_branch_context_id') and indpred is not null
   ) then
     drop index if exists idx_task_contexts_unified_parent_branch_context_id;
-    create index idx_task_contexts_unified_parent_branch_context_id on task_contexts_unified (parent_branch_context_id) where id <> '00000000-0000-0000-0000-000000000000';
+    create index idx_task_contexts_unified_parent_branch_context_id on task_contexts_unified (parent_branch_context_id) where id::text <> '';
   end if;
 end
 $$;

@@ -6,7 +6,7 @@
 import {
   type AccountTable,
   accountTables,
-  nilId,
+  everybodyMark,
   type OwnedReference,
   type OwnedTable,
   ownedTables,
@@ -223,10 +223,10 @@ function indexes(t: OwnedTable): string[] {
       (columns) =>
         `create index if not exists idx_${t.table}_user_id_${columns[0]} on ${t.table} (${['user_id', ...columns].join(', ')});`,
     ),
-    // For system mode and for USER_ISOLATION_ENABLED=false. See nilId in owned-tables.ts for the condition.
-    `create index if not exists idx_${t.table}_id on ${t.table} (id) where id <> '${nilId}';`,
+    // For system mode and for USER_ISOLATION_ENABLED=false. See everybodyMark in owned-tables.ts for the condition.
+    `create index if not exists idx_${t.table}_id on ${t.table} (id) where ${everybodyMark};`,
     ...unscopedIndexes(t).map((index) => {
-      const create = `create index ${index.name} on ${t.table} (${index.columns.join(', ')}) where id <> '${nilId}';`;
+      const create = `create index ${index.name} on ${t.table} (${index.columns.join(', ')}) where ${everybodyMark};`;
       const partial = `exists (
     select from pg_index where indexrelid = to_regclass('${index.name}') and indpred is not null
   )`;

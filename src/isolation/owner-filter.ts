@@ -34,7 +34,7 @@ import {
   WhereNode,
 } from 'kysely';
 import type { UserId } from './identity.ts';
-import { nilId, type TableOwnership } from './owned-tables.ts';
+import type { TableOwnership } from './owned-tables.ts';
 
 export type Ownership = ReadonlyMap<string, TableOwnership>;
 
@@ -148,8 +148,8 @@ export class OwnerFilter extends OperationNodeTransformer {
       if (table.kind === 'owned') throw new UnconfinedStatementError(`the accounts scope cannot reach ${name}`);
       return [];
     }
-    if (this.#reach.kind === 'system') return table.kind === 'owned' ? [notNil(alias)] : [];
-    if (table.kind === 'owned' && this.#reach.kind === 'everyone') return [notNil(alias)];
+    if (this.#reach.kind === 'system') return table.kind === 'owned' ? [ofEverybody(alias)] : [];
+    if (table.kind === 'owned' && this.#reach.kind === 'everyone') return [ofEverybody(alias)];
     if (table.kind === 'owned' && this.#reach.kind === 'ownerless') return [];
     return [equals(columnOf(alias, table.column), ValueNode.create(this.#reach.userId))];
   }
@@ -257,9 +257,10 @@ function equals(left: OperationNode, right: OperationNode): OperationNode {
   return BinaryOperationNode.create(left, OperatorNode.create('='), right);
 }
 
-/** A literal, not a parameter: the planner must see it to prove a partial index usable. */
-function notNil(alias: string): OperationNode {
-  return BinaryOperationNode.create(columnOf(alias, 'id'), OperatorNode.create('<>'), ValueNode.createImmediate(nilId));
+/** `everybodyMark` as nodes. A literal, not a parameter: the planner must see it to prove a partial index usable. */
+function ofEverybody(alias: string): OperationNode {
+  const id = CastNode.create(columnOf(alias, 'id'), DataTypeNode.create('text'));
+  return BinaryOperationNode.create(id, OperatorNode.create('<>'), ValueNode.createImmediate(''));
 }
 
 function withConditions<Node extends { readonly where?: WhereNode }>(node: Node, conditions: OperationNode[]): Node {

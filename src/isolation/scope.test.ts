@@ -197,7 +197,8 @@ describe('system mode', () => {
       log: await client.query(`select outcome, reason, actor from user_access_log where user_id = $1`, [admin.id]),
     }));
     expect(statements.rowCount).toBeGreaterThan(0);
-    for (const { query } of statements.rows) expect(query).toMatch(/^(select|with|insert) \/\* SYSTEM: looking {4}for {4}trouble \*\//);
+    for (const { query } of statements.rows)
+      expect(query).toMatch(/^(select|with|insert) \/\* SYSTEM: looking {4}for {4}trouble \*\//);
     expect(log.rows).toEqual([{ outcome: 'system', reason, actor: 'session' }]);
   });
 

@@ -7,8 +7,8 @@ import { problem } from '../errors.ts';
 import { coldDialect } from './cold-dialect.ts';
 import type { ConnectionPool, Statement, Transaction } from './connection.ts';
 import { type IdentityKey, mintIdentity, parseUserId, type UserId } from './identity.ts';
+import { everybodyMark } from './owned-tables.ts';
 import { OwnerFilter, type Ownership } from './owner-filter.ts';
-import { nilId } from './owned-tables.ts';
 
 /** Anything that turns into one SQL statement: every query of the builder. */
 export interface Compilable<Row> {
@@ -175,10 +175,10 @@ export class Isolation<DB> {
     if (this.#options.ownership.get(table)?.kind !== 'owned') throw new TypeError(`${table} is no owned table`);
     const transaction = await this.#options.system.begin('read only');
     return finish(transaction, async () => {
-      // `id <> nilId` opens the index over all users' rows; see nilId.
+      // `everybodyMark` opens the index over all users' rows.
       const { rows } = await transaction.query<{ found: boolean }>({
-        sql: `/* SYSTEM: refused access */ select exists (
-  select from ${table} where id = $1 and id <> '${nilId}' and user_id <> $2
+        sql: `select /* SYSTEM: refused access */ exists (
+  select from ${table} where id = $1 and ${everybodyMark} and user_id <> $2
 ) as found`,
         parameters: [id, requireUser(caller).userId],
       });
