@@ -11,6 +11,8 @@ import { problem } from '../errors.ts';
 export interface Statement {
   readonly sql: string;
   readonly parameters: readonly unknown[];
+  /** Refused when the text holds more than one statement; for texts that are not ours. */
+  readonly single?: true;
 }
 
 export interface ConnectionPoolOptions {
@@ -212,6 +214,8 @@ export class Transaction {
       text: statement.sql,
       values: [...statement.parameters],
       ...(name === undefined ? {} : { name }),
+      // The extended protocol takes one statement (Postgres manual, 54.2.3); without parameters pg would not use it.
+      ...(statement.single ? { queryMode: 'extended' as const } : {}),
     });
   }
 

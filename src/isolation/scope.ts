@@ -194,7 +194,7 @@ export class Isolation<DB> {
       const admitted = this.#admit(transaction, caller);
       const result = await whenAdmitted(
         admitted,
-        transaction.query<Record<string, unknown>>({ sql: text, parameters: [] }),
+        transaction.query<Record<string, unknown>>({ sql: text, parameters: [], single: true }),
       );
       await (options.write ? transaction.commit() : transaction.rollback());
       return {
