@@ -18,7 +18,9 @@ import { protocolOptions, registerProtocolChecks } from './protocol.ts';
 import { registerRequestIds, requestIdOf } from './request-id.ts';
 import { registerRequestLog } from './request-log.ts';
 import { administrationRoutes } from './routes/administration.ts';
+import { agentRoutes } from './routes/agents.ts';
 import { branchRoutes } from './routes/branches.ts';
+import { contextRoutes } from './routes/contexts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { registerContract } from './validation.ts';
@@ -60,5 +62,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(projectRoutes, dependencies);
   await app.register(branchRoutes, dependencies);
   await app.register(administrationRoutes, dependencies);
+  await app.register(contextRoutes, dependencies);
+  await app.register(agentRoutes, dependencies);
   return app;
 }
