@@ -1,7 +1,7 @@
 /** The process that serves: database, logs, HTTP, in this order, and backwards when it ends. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { createAuthenticate } from './access/authenticate.ts';
-import { createTokenVerifier } from './access/jwt.ts';
+import { createAccess } from './access/wiring.ts';
+import { systemClock } from './clock.ts';
 import type { Config } from './config.ts';
 import { openIsolation } from './database/isolation.ts';
 import { prepareServingDatabase, type ServingDatabase } from './database/serving.ts';
@@ -53,14 +53,8 @@ async function serve(config: Config, database: ServingDatabase, logs: Logs): Pro
   });
   const { isolation } = opened;
   try {
-    const local = { ...config.jwt, secretKey: secret };
-    const app = await createApp({
-      config,
-      log,
-      securityLog,
-      isolation,
-      authenticate: createAuthenticate(createTokenVerifier({ local, external: config.jwks })),
-    });
+    const access = createAccess({ config, secret, isolation, securityLog, clock: systemClock });
+    const app = await createApp({ config, log, securityLog, isolation, ...access });
     const url = await app.listen({ host: config.host, port: config.port }).catch((error: unknown) => {
       throw listenFault(error, config);
     });

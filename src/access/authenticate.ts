@@ -1,44 +1,62 @@
 /** From an Authorization header to a caller. */
-
-import { parseUserId } from '../isolation/identity.ts';
-import type { Caller } from '../isolation/scope.ts';
+import type { Clock } from '../clock.ts';
+import type { ProductIsolation } from '../database/isolation.ts';
+import { createApiTokenCheck } from './api-token-check.ts';
 import { parseBearer } from './bearer.ts';
+import { type AuthenticatedCaller, scopesOf, userIdOf } from './caller.ts';
 import type { VerifyToken } from './jwt.ts';
-import type { Role } from './local-token.ts';
+import type { LocalToken } from './local-token.ts';
+import { opaqueTokenKind } from './opaque-token.ts';
+import { createProviderAccounts } from './provider-accounts.ts';
 import { tokenFault } from './token-fault.ts';
 
-export const tokenScopes = ['read', 'write', 'admin'] as const;
-export type TokenScope = (typeof tokenScopes)[number];
+/**
+ * @param authorization all values of the field: `request.raw.headersDistinct.authorization`
+ * @throws Problem `unauthenticated` with the guide's texts
+ */
+export type Authenticate = (
+  authorization: readonly string[] | undefined,
+  requestId: string,
+) => Promise<AuthenticatedCaller>;
 
-export interface AuthenticatedCaller extends Caller {
-  readonly roles: readonly Role[];
-  /** What the credential allows; `admin` only for administrators. */
-  readonly scopes: readonly TokenScope[];
-  /** The session or API token that the caller came in with. */
-  readonly credentialId: string;
+export interface AuthenticateOptions {
+  readonly verifyToken: VerifyToken;
+  readonly isolation: ProductIsolation;
+  /** Whether somebody known to the outside provider alone gets an account on first use. */
+  readonly createUsers: boolean;
+  readonly clock: Clock;
 }
 
-/** @throws Problem `unauthenticated` with the guide's texts */
-export type Authenticate = (authorization: string | undefined, requestId: string) => Promise<AuthenticatedCaller>;
+/**
+ * Makes the function that every request goes through. It says who calls and what the credential allows. Whether the
+ * account and the session may still act is checked by the isolation core, in the same flush as the request's work.
+ */
+export function createAuthenticate(options: AuthenticateOptions): Authenticate {
+  const { verifyToken, isolation } = options;
+  const checkApiToken = createApiTokenCheck(isolation, options.clock);
+  const callerOfProvider = createProviderAccounts(isolation, options.createUsers);
 
-/** Makes the function that every request goes through. */
-export function createAuthenticate(verifyToken: VerifyToken): Authenticate {
   return async (authorization, requestId) => {
     const bearer = parseBearer(authorization);
     if (bearer.kind !== 'token') throw tokenFault(bearer.kind === 'none' ? 'noUser' : 'invalid');
+    const kind = opaqueTokenKind(bearer.token);
+    if (kind === 'api') return checkApiToken(bearer.token, requestId);
+    // A refresh token opens nothing but /api/auth/refresh.
+    if (kind === 'refresh') throw tokenFault('invalid');
     const token = await verifyToken(bearer.token);
-    if (token.kind !== 'local') throw tokenFault('invalid');
-    const userId = parseUserId(token.userId);
-    if (userId === null) throw tokenFault('noUser');
-    return {
-      userId,
-      issuedAt: token.issuedAt * 1000,
-      sessionId: token.sessionId,
-      actor: 'session',
-      requestId,
-      roles: token.roles,
-      scopes: token.roles.includes('admin') ? ['read', 'write', 'admin'] : ['read', 'write'],
-      credentialId: token.sessionId,
-    };
+    return token.kind === 'local' ? callerOfSession(token, requestId) : callerOfProvider(token, requestId);
+  };
+}
+
+function callerOfSession(token: LocalToken, requestId: string): AuthenticatedCaller {
+  return {
+    userId: userIdOf(token.userId),
+    issuedAt: token.issuedAt * 1000,
+    sessionId: token.sessionId,
+    actor: 'session',
+    requestId,
+    roles: token.roles,
+    scopes: scopesOf(token.roles),
+    credentialId: token.sessionId,
   };
 }

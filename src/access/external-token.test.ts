@@ -101,6 +101,7 @@ describe('tokens of an outside provider', () => {
       email: undefined,
       emailVerified: false,
       name: undefined,
+      issuedAt: now,
       expiresAt: now + 300,
     });
   });

@@ -28,6 +28,8 @@ export interface ExternalToken {
   /** True only when the provider says so; an unverified e-mail must not join an account. */
   readonly emailVerified: boolean;
   readonly name: string | undefined;
+  /** Seconds since the Unix epoch; not every provider says. */
+  readonly issuedAt: number | undefined;
   /** Seconds since the Unix epoch. */
   readonly expiresAt: number;
 }
@@ -84,6 +86,7 @@ function readClaims(payload: JWTPayload, issuer: string, now: number): ExternalT
     email: address.success && wellFormed(address.data) ? address.data : undefined,
     emailVerified: address.success && payload.email_verified === true,
     name: name.success && wellFormed(name.data) ? name.data : undefined,
+    issuedAt: claims.data.iat,
     expiresAt: claims.data.exp,
   };
 }

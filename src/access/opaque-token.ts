@@ -4,7 +4,7 @@
  * secret is random, so a plain hash is enough: there is nothing to guess (unlike a password).
  */
 
-import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { parse as uuidBytes, stringify as uuidText } from 'uuid';
 
 export type OpaqueTokenKind = 'refresh' | 'api';
@@ -44,9 +44,24 @@ function sha256(bytes: Uint8Array): Buffer {
  * @throws TypeError when an id is not a UUID
  */
 export function mintOpaqueToken(kind: OpaqueTokenKind, userId: string, rowId: string): MintedOpaqueToken {
-  const secret = randomBytes(secretBytes);
-  const body = Buffer.concat([uuidBytes(userId), uuidBytes(rowId), secret]);
-  return { token: prefixes[kind] + body.toString('base64url'), hash: sha256(secret) };
+  return spell(kind, Buffer.concat([uuidBytes(userId), uuidBytes(rowId)]), randomBytes(secretBytes));
+}
+
+/**
+ * The token that follows another one when it is exchanged. It depends on the old token and on a key of the server, so
+ * the same exchange made twice (two tabs, a lost answer) has the same result, and the old token alone does not give
+ * the new one away.
+ *
+ * @param token one that `parseOpaqueToken` accepts
+ */
+export function succeedOpaqueToken(kind: OpaqueTokenKind, token: string, key: Buffer): MintedOpaqueToken {
+  const body = Buffer.from(token.slice(prefixes[kind].length), 'base64url');
+  const secret = createHmac('sha256', key).update('successor').update(body).digest();
+  return spell(kind, body.subarray(0, 2 * idBytes), secret);
+}
+
+function spell(kind: OpaqueTokenKind, ids: Uint8Array, secret: Uint8Array): MintedOpaqueToken {
+  return { token: prefixes[kind] + Buffer.concat([ids, secret]).toString('base64url'), hash: sha256(secret) };
 }
 
 /** Which kind a credential claims to be by its prefix; null for anything else, such as a JWT. */

@@ -4,7 +4,7 @@
  */
 import fastify, { type FastifyBaseLogger, type FastifyInstance, LogController } from 'fastify';
 import type { Logger } from 'pino';
-import type { Authenticate } from '../access/authenticate.ts';
+import type { Access } from '../access/wiring.ts';
 import type { Config } from '../config.ts';
 import type { ProductIsolation } from '../database/isolation.ts';
 import type { SecurityLog } from '../log.ts';
@@ -12,6 +12,7 @@ import { watchUnauthorizedAccess } from '../work/unauthorized-access.ts';
 import { requireAccessClass } from './access-class.ts';
 import { registerAuthentication } from './authentication.ts';
 import { bodyLimitBytes, registerBodyParsers } from './body.ts';
+import { registerRateLimits } from './credential-limit.ts';
 import { registerErrorHandling } from './error-reply.ts';
 import { registerHiddenRowWatch } from './hidden-row.ts';
 import { protocolOptions, registerProtocolChecks } from './protocol.ts';
@@ -19,18 +20,20 @@ import { registerRequestIds, requestIdOf } from './request-id.ts';
 import { registerRequestLog } from './request-log.ts';
 import { administrationRoutes } from './routes/administration.ts';
 import { agentRoutes } from './routes/agents.ts';
+import { apiTokenRoutes } from './routes/api-tokens.ts';
+import { authRoutes } from './routes/auth.ts';
 import { branchRoutes } from './routes/branches.ts';
 import { contextRoutes } from './routes/contexts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { projectRoutes } from './routes/projects.ts';
+import { userRoutes } from './routes/user.ts';
 import { registerContract } from './validation.ts';
 
-export interface AppDependencies {
+export interface AppDependencies extends Access {
   readonly config: Config;
   readonly log: Logger;
   readonly securityLog: SecurityLog;
   readonly isolation: ProductIsolation;
-  readonly authenticate: Authenticate;
 }
 
 export async function createApp(dependencies: AppDependencies): Promise<FastifyInstance> {
@@ -57,12 +60,16 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   registerBodyParsers(app);
   registerContract(app);
   requireAccessClass(app);
-  registerAuthentication(app, dependencies.authenticate);
+  await registerRateLimits(app, dependencies.config);
+  registerAuthentication(app, dependencies.authenticate, dependencies.securityLog);
   await app.register(healthRoutes, dependencies);
   await app.register(projectRoutes, dependencies);
   await app.register(branchRoutes, dependencies);
   await app.register(administrationRoutes, dependencies);
   await app.register(contextRoutes, dependencies);
   await app.register(agentRoutes, dependencies);
+  await app.register(authRoutes, dependencies);
+  await app.register(userRoutes, dependencies);
+  await app.register(apiTokenRoutes, dependencies);
   return app;
 }

@@ -36,6 +36,8 @@ export function sendProblem(fault: Problem, request: FastifyRequest, reply: Fast
   const { status } = fault.kind;
   if (status >= 500) request.log.error({ err: fault, req_id: request.id }, 'request failed');
   if (status === 401) reply.header('www-authenticate', 'Bearer');
+  const retryAfter = fault.extensions.retry_after;
+  if (typeof retryAfter === 'number') reply.header('retry-after', retryAfter);
   return reply
     .code(status)
     .type(problemType)

@@ -8,7 +8,7 @@ import { ExpressionWrapper, type SelectQueryBuilder, sql } from 'kysely';
 import type { ProductUserScope } from '../database/isolation.ts';
 import type { Database } from '../database/tables.gen.ts';
 import { problem } from '../errors.ts';
-import type { OwnedTableName } from '../isolation/owned-tables.ts';
+import type { AccountTableName, OwnedTableName } from '../isolation/owned-tables.ts';
 import type { Compilable } from '../isolation/scope.ts';
 import { type Page, type PageRequest, page, type Sort } from './page.ts';
 
@@ -27,7 +27,7 @@ export type Write = Compilable<{ id: string }>;
 
 export abstract class BaseUserScopedRepository {
   /** The table whose rows it writes; the entity of its lines in the access log. */
-  protected abstract readonly table: OwnedTableName;
+  protected abstract readonly table: OwnedTableName | AccountTableName;
   protected readonly scope: ProductUserScope;
 
   constructor(scope: ProductUserScope) {

@@ -1,10 +1,10 @@
 /** A real server on a real port over a database of its own, and users to call it as. */
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { createAuthenticate } from '../../src/access/authenticate.ts';
-import { createTokenVerifier } from '../../src/access/jwt.ts';
 import { createTokenMinter, type Role } from '../../src/access/local-token.ts';
-import { systemClock } from '../../src/clock.ts';
+import type { verifyPassword } from '../../src/access/password.ts';
+import { createAccess } from '../../src/access/wiring.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { type Config, loadConfig } from '../../src/config.ts';
 import { openIsolation, type ProductIsolation } from '../../src/database/isolation.ts';
 import { withOwner } from '../../src/database/owner.ts';
@@ -12,7 +12,7 @@ import { appRole, closeDatabase, roleUrl, systemRole } from '../../src/database/
 import { createApp } from '../../src/http/app.ts';
 import { parseUserId, type UserId } from '../../src/isolation/identity.ts';
 import type { Caller, Enforcement } from '../../src/isolation/scope.ts';
-import type { SecurityEvent } from '../../src/log.ts';
+import type { SecurityEvent, SecurityLog } from '../../src/log.ts';
 import { createDatabase, type TestDatabase } from './postgres.ts';
 import { testSecret } from './templates.ts';
 
@@ -55,6 +55,10 @@ export interface TestServerOptions {
   readonly template?: 'isolated' | 'before_isolation';
   readonly enforcement?: Enforcement;
   readonly env?: Record<string, string>;
+  /** Decides when access tokens expire; the database has its own clock. */
+  readonly clock?: Clock;
+  /** For counting how often a password is checked. */
+  readonly verifyPassword?: typeof verifyPassword;
 }
 
 export async function startTestServer(options: TestServerOptions = {}): Promise<TestServer> {
@@ -80,14 +84,18 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
   const { isolation } = opened;
   const local = { ...config.jwt, secretKey: testSecret };
   const securityEvents: SecurityEventSeen[] = [];
-  const mint = createTokenMinter(local, config.jwt.accessTokenSeconds, systemClock);
-  const app = await createApp({
+  const mint = createTokenMinter(local, config.jwt.accessTokenSeconds, options.clock ?? systemClock);
+  const securityLog: SecurityLog = { event: (name, fields) => securityEvents.push({ name, fields }) };
+  const clock = options.clock ?? systemClock;
+  const access = createAccess({
     config,
-    log: pino({ level: 'silent' }),
-    securityLog: { event: (name, fields) => securityEvents.push({ name, fields }) },
+    secret: testSecret,
     isolation,
-    authenticate: createAuthenticate(createTokenVerifier({ local })),
+    securityLog,
+    clock,
+    ...(options.verifyPassword ? { verifyPassword: options.verifyPassword } : {}),
   });
+  const app = await createApp({ config, log: pino({ level: 'silent' }), securityLog, isolation, ...access });
   const url = await app.listen({ host: '127.0.0.1', port: 0 });
   const call = (method: string, path: string, body?: unknown, headers: Record<string, string> = {}) =>
     request(`${url}${path}`, method, body, headers);
