@@ -26,6 +26,10 @@ import { branchRoutes } from './routes/branches.ts';
 import { contextRoutes } from './routes/contexts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { projectRoutes } from './routes/projects.ts';
+import { labelRoutes } from './routes/labels.ts';
+import { subtaskRoutes } from './routes/subtasks.ts';
+import { taskActionRoutes } from './routes/task-actions.ts';
+import { taskDependencyRoutes } from './routes/task-dependencies.ts';
 import { userRoutes } from './routes/user.ts';
 import { registerContract } from './validation.ts';
 
@@ -71,5 +75,9 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(authRoutes, dependencies);
   await app.register(userRoutes, dependencies);
   await app.register(apiTokenRoutes, dependencies);
+  await app.register(labelRoutes, dependencies);
+  await app.register(subtaskRoutes, dependencies);
+  await app.register(taskActionRoutes, dependencies);
+  await app.register(taskDependencyRoutes, dependencies);
   return app;
 }

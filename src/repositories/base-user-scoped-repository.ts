@@ -53,15 +53,16 @@ export abstract class BaseUserScopedRepository {
    *
    * @param operation what was done, for the log: `create`, `update`, `delete`, `complete` …
    * @param write must return `id`
+   * @param reason why it was done, where the caller was asked for it; for the log
    * @returns the number of rows that were changed
    */
-  protected write(operation: string, write: Write): Promise<number> {
+  protected write(operation: string, write: Write, reason = ''): Promise<number> {
     const { actor, requestId } = this.scope.caller;
     return this.scope.run(
       this.db
         .with('changed', () => new ExpressionWrapper<Database, OwnedTableName, { id: string }>(write.toOperationNode()))
         .insertInto('user_access_log')
-        .columns(['actor', 'operation', 'entity_type', 'entity_id', 'outcome', 'request_id'])
+        .columns(['actor', 'operation', 'entity_type', 'entity_id', 'outcome', 'reason', 'request_id'])
         .expression((eb) =>
           eb
             .selectFrom('changed')
@@ -71,6 +72,7 @@ export abstract class BaseUserScopedRepository {
               sql<string>`${this.table}::text`.as('entity_type'),
               'changed.id as entity_id',
               sql<string>`'ok'`.as('outcome'),
+              sql<string>`${reason}::text`.as('reason'),
               sql<string>`${requestId}::text`.as('request_id'),
             ]),
         ),

@@ -37,7 +37,11 @@ interface PageRow {
   last_id: string | null;
 }
 
-/** One row more than asked is read, to know whether there is a next page. */
+/**
+ * One row more than asked is read, to know whether there is a next page. The limit stands directly on the sorted view:
+ * there Postgres keeps the best rows in a heap, and works out what is costly in a row, such as subqueries, for the rows
+ * that are left. Numbering the rows comes after it, or all of them would be sorted, and worked out, first.
+ */
 export async function page(
   scope: StatementRunner<Database>,
   view: View,
@@ -47,20 +51,23 @@ export async function page(
   const { limit } = request;
   const key = sql.raw(sort.key);
   const direction = sql.raw(sort.direction);
-  const rows = scope.db
+  const after = request.cursor === undefined ? undefined : afterCursor(sort, request.cursor);
+  const sorted = scope.db
     .selectFrom(view.as('v'))
-    .select([
-      sql`to_json(v)`.as('item'),
-      sql<string>`(${key})::text`.as('key'),
-      sql<string>`v.id::text`.as('id'),
-      sql<number>`row_number() over (order by ${key} ${direction}, v.id ${direction})`.as('n'),
-    ])
+    .select([sql`to_json(v)`.as('item'), sql`${key}`.as('key'), sql<string>`v.id`.as('id')])
     .orderBy(sql`${key} ${direction}, v.id ${direction}`)
     .limit(limit + 1);
-  const after = request.cursor === undefined ? undefined : afterCursor(sort, request.cursor);
+  const rows = scope.db
+    .selectFrom((after ? sorted.where(after) : sorted).as('s'))
+    .select([
+      's.item',
+      sql<string>`s.key::text`.as('key'),
+      sql<string>`s.id::text`.as('id'),
+      sql<number>`row_number() over (order by s.key ${direction}, s.id ${direction})`.as('n'),
+    ]);
   const row = await scope.first<PageRow>(
     scope.db
-      .selectFrom((after ? rows.where(after) : rows).as('r'))
+      .selectFrom(rows.as('r'))
       .select([
         sql<string>`coalesce(json_agg(r.item order by r.n) filter (where r.n <= ${limit}), '[]')::text`.as('items'),
         sql<number>`count(*)`.as('count'),

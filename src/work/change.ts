@@ -25,7 +25,11 @@ export async function change<Patch>(
 }
 
 /** @throws Problem `version_mismatch` with the present version, when the caller has seen another one */
-export function requireVersion(what: string, present: JsonDocument, version: number | undefined): void {
+export function requireVersion(
+  what: string,
+  present: Pick<JsonDocument, 'version'>,
+  version: number | undefined,
+): void {
   if (version === undefined || version === present.version) return;
   throw problem(
     'version_mismatch',
