@@ -27,6 +27,7 @@ import { contextRoutes } from './routes/contexts.ts';
 import { healthRoutes } from './routes/health.ts';
 import { projectRoutes } from './routes/projects.ts';
 import { labelRoutes } from './routes/labels.ts';
+import { ruleRoutes } from './routes/rules.ts';
 import { subtaskRoutes } from './routes/subtasks.ts';
 import { taskActionRoutes } from './routes/task-actions.ts';
 import { taskDependencyRoutes } from './routes/task-dependencies.ts';
@@ -79,5 +80,6 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(subtaskRoutes, dependencies);
   await app.register(taskActionRoutes, dependencies);
   await app.register(taskDependencyRoutes, dependencies);
+  await app.register(ruleRoutes, dependencies);
   return app;
 }
