@@ -48,7 +48,8 @@ revoke all on table ringfence.identity_keys from public, ringfence_app, ringfenc
 --
 -- security definer, to read the key; search_path closed and names qualified, since pg_temp is searched first otherwise
 -- and a temporary table could stand in for the key's. `is distinct from`, because `<>` is null, hence not an error,
--- when the key is missing. parallel restricted: a worker has another pid.
+-- when the key is missing. parallel restricted: a worker has another pid. No regular expression over the token: one
+-- that checked its form first took 120 of 145 µs a call, and every table of a statement makes one.
 create or replace function ringfence.current_user_id() returns uuid
 language plpgsql stable security definer parallel restricted
 set search_path = pg_catalog, pg_temp
@@ -62,21 +63,19 @@ begin
   if token is null or token = '' then
     raise exception 'no user identity is set for this transaction' using errcode = 'RF001';
   end if;
-  if token !~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\.[0-9]{1,15}\.[0-9]{1,10}\.[0-9a-f]{16}\.[0-9a-f]{64}$' then
-    raise exception 'the user identity is malformed' using errcode = 'RF002';
-  end if;
   select k.inner_pad, k.outer_pad into inner_key, outer_key
   from ringfence.identity_keys k
   where k.key_id = part[4];
-  if pg_catalog.decode(part[5], 'hex') is distinct from pg_catalog.sha256(outer_key || pg_catalog.sha256(
-    inner_key || pg_catalog.convert_to(pg_catalog.array_to_string(part[1:4], '.'), 'UTF8')
-  )) then
+  if part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
+    inner_key || pg_catalog.convert_to(pg_catalog.left(token, -65), 'UTF8')
+  )), 'hex') then
     raise exception 'the user identity is not signed by a key of this database' using errcode = 'RF002';
   end if;
+  -- From here on the parts are what the application signed; nothing before this line trusts their form.
   if part[2]::bigint < extract(epoch from pg_catalog.clock_timestamp()) * 1000 then
     raise exception 'the user identity has expired' using errcode = 'RF003';
   end if;
-  if part[3] <> '0' and part[3]::bigint <> pg_catalog.pg_backend_pid() then
+  if part[3]::bigint not in (0, pg_catalog.pg_backend_pid()) then
     raise exception 'the user identity was made for another connection' using errcode = 'RF004';
   end if;
   return part[1]::uuid;
