@@ -18,7 +18,8 @@ begin
   select k.inner_pad, k.outer_pad into inner_key, outer_key
   from ringfence.identity_keys k
   where k.key_id = part[4];
-  if part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
+  -- Without `not found` an unknown key and a missing signature are two nulls, and two nulls are not distinct.
+  if not found or part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
     inner_key || pg_catalog.convert_to(pg_catalog.left(token, -65), 'UTF8')
   )), 'hex') then
     raise exception 'the user identity is not signed by a key of this database' using errcode = 'RF002';
