@@ -6,14 +6,14 @@ const hidden = '[hidden]';
 const secretName =
   /password|passwd|passphrase|secret|authorization|cookie|credentials|api_?key|token_hash|^jwt$|^(?:(?:access|refresh|id|api|bearer)_?)?tokens?$/i;
 
+/** password=… of a connection string, "password": "…" of JSON that stands inside a text, however often escaped. */
+const secretInText =
+  /([\w-]*(?:password|passwd|passphrase|secret|authorization|cookie|credentials|api_?key|(?:access|refresh|id|api)_token|(?<=["'])token)[\w-]*\\*["']?\s*[=:]\s*)(?:\\*"(?:(?!\\*").)*\\*"|\[[^\]]*\]|[^\s&,}\]]+)/gis;
+
 const secretTexts: readonly (readonly [RegExp, string])[] = [
   // scheme://user:password@host
   [/(\b[a-z][a-z\d+.-]*:\/\/[^\s:/@]*:)[^\s]+@/gi, `$1${hidden}@`],
-  // password=… of a connection string, "password": "…" of a body.
-  [
-    /(\b(?:password|passwd|secret|(?:access|refresh)_token)["']?\s*[=:]\s*)(?:"(?:[^"\\]|\\.)*"|[^\s&,}]+)/gi,
-    `$1${hidden}`,
-  ],
+  [secretInText, `$1${hidden}`],
   [/\b(Bearer|Basic)\s+[\w.~+/=-]{8,}/gi, `$1 ${hidden}`],
   // A JWT, and our own opaque tokens.
   [/\beyJ[\w-]{5,}\.[\w-]+\.[\w-]*/g, hidden],

@@ -5,7 +5,7 @@
  * A line leaves when its event happens (`tail -f application.log | grep user_id`, guide G51–G54), is JSON, and passes
  * `withoutSecrets` as text on its way out, so that no path to the log goes round it.
  */
-import { closeSync, mkdirSync, openSync } from 'node:fs';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DestinationStream, type Logger, pino } from 'pino';
 import { type Clock, systemClock } from './clock.ts';
@@ -58,9 +58,8 @@ export interface LogOptions {
 /** @throws Problem `config_invalid` when LOG_DIR cannot be written */
 export function createLogs({ level, logDir, output, clock = systemClock }: LogOptions): Logs {
   const standard = output ?? guarded(pino.destination({ dest: 1, sync: false }));
-  const applicationFile = logDir === undefined ? undefined : openFile(logDir, 'application.log', false);
-  // Written before the call returns: the last lines before a crash are the ones that matter.
-  const securityFile = logDir === undefined ? undefined : openFile(logDir, 'security.log', true);
+  const applicationFile = logDir === undefined ? undefined : openFile(logDir, 'application.log');
+  const securityFile = logDir === undefined ? undefined : openFile(logDir, 'security.log');
   const options = {
     base: null,
     timestamp: () => `,"time":"${new Date(clock.now()).toISOString()}"`,
@@ -103,16 +102,16 @@ function to(...streams: readonly (DestinationStream | undefined)[]): Destination
 
 type FileStream = ReturnType<typeof pino.destination>;
 
-function openFile(logDir: string, name: string, sync: boolean): { path: string; stream: FileStream } {
+function openFile(logDir: string, name: string): { path: string; stream: FileStream } {
   const path = join(logDir, name);
   try {
     mkdirSync(logDir, { recursive: true, mode: 0o750 });
-    closeSync(openSync(path, 'a', 0o600));
+    // Written before the call returns: the last lines before a crash are the ones that matter.
+    return { path, stream: guarded(pino.destination({ dest: path, sync: true, mode: 0o600 })) };
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
     throw problem('config_invalid', `LOG_DIR: ${path} cannot be written (${reason})`, {}, { cause });
   }
-  return { path, stream: guarded(pino.destination({ dest: path, sync, mode: 0o600 })) };
 }
 
 /** A full disk or a reader that went away (`| head`) costs lines, not the server. */

@@ -48,7 +48,9 @@ export function watchUnauthorizedAccess(options: WatchOptions): UnauthorizedAcce
 
   const work = async () => {
     for (let row = queue.shift(); row !== undefined; row = queue.shift()) {
-      await judge(row, options).catch((error: unknown) => log.warn({ err: error }, 'a refused access was not looked into'));
+      await judge(row, options).catch((error: unknown) =>
+        log.warn({ err: error }, 'a refused access was not looked into'),
+      );
     }
     if (droppedSinceTold > 0) log.warn({ dropped: droppedSinceTold }, 'refused accesses were too many to look into');
     droppedSinceTold = 0;

@@ -1,0 +1,127 @@
+import { randomBytes } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { createDatabase, statement, type TestDatabase } from '../../test/support/postgres.ts';
+import { testSecret } from '../../test/support/templates.ts';
+import { withOwner } from '../database/owner.ts';
+import { closeDatabase, roleUrl } from '../database/provision.ts';
+import { requireSafeRoles, roleExpectations } from '../database/serving.ts';
+import { deriveIdentityKey } from './identity.ts';
+import { acceptsIdentity, checkRole } from './role-check.ts';
+
+let database: TestDatabase;
+/** Roles belong to the whole server: names of our own, removed at the end. */
+const suffix = randomBytes(4).toString('hex');
+const role = `rc_login_${suffix}`;
+const other = `rc_other_${suffix}`;
+const between = `rc_between_${suffix}`;
+let url: string;
+
+const sql = (text: string) => statement(database.url, text);
+
+beforeAll(async () => {
+  database = await createDatabase('isolated');
+  await withOwner(database.url, closeDatabase);
+  await sql(`create role ${role} login password 'secret' in role ringfence_app`);
+  await sql(`create role ${other}; create role ${between}`);
+  const login = new URL(database.url);
+  login.username = role;
+  login.password = 'secret';
+  url = login.href;
+});
+afterEach(async () => {
+  await sql(`alter role ${role} nosuperuser nobypassrls nocreaterole noreplication`);
+  await sql(`revoke ${other} from ${role}; revoke ${between} from ${role}; revoke ${other} from ${between}`);
+  await sql(`revoke ringfence_system from ${role}; alter role ${other} nosuperuser nobypassrls`);
+});
+afterAll(async () => {
+  await sql(`reassign owned by ${role}, ${other} to current_user; drop owned by ${role}, ${other}, ${between}`);
+  await sql(`drop role ${role}, ${other}, ${between}`);
+  await database.drop();
+});
+
+const faults = async () => (await checkRole(url, roleExpectations.app)).faults;
+
+test('the provisioned roles, and a login of one’s own that is a member, are fit to serve', async () => {
+  const appUrl = roleUrl(database.url, 'ringfence_app', testSecret);
+  const systemUrl = roleUrl(database.url, 'ringfence_system', testSecret);
+  await requireSafeRoles({ appUrl, systemUrl }, 'on');
+  expect(await faults()).toEqual([]);
+});
+
+test.each([
+  ['superuser', /is a superuser/],
+  ['bypassrls', /has BYPASSRLS/],
+  ['createrole', /has CREATEROLE/],
+  ['replication', /has REPLICATION/],
+])('a role with %s is refused', async (attribute, reason) => {
+  await sql(`alter role ${role} ${attribute}`);
+  expect((await faults()).join()).toMatch(reason);
+  await expect(requireSafeRoles({ appUrl: url, systemUrl: url }, 'on')).rejects.toMatchObject({
+    code: 'unsafe_database_role',
+    message: expect.stringMatching(reason),
+  });
+});
+
+test('a member of a role above the policies is refused, at any depth', async () => {
+  await sql(`alter role ${other} bypassrls; grant ${other} to ${between}; grant ${between} to ${role}`);
+  expect(await faults()).toEqual([expect.stringMatching(new RegExp(`member .*${other} has BYPASSRLS`))]);
+});
+
+test('an owner of a table, and a member of its owner, are refused', async () => {
+  const { rows } = await sql("select relowner::regrole::text as owner from pg_class where relname = 'tasks'");
+  try {
+    await sql(`alter table tasks owner to ${other}; grant ${other} to ${between}; grant ${between} to ${role}`);
+    expect(await faults()).toContainEqual(expect.stringMatching(/owns tasks, or is a member of its owner/));
+  } finally {
+    await sql(`alter table tasks owner to ${rows[0].owner}`);
+  }
+});
+
+test('the application’s role may not have the policy of system mode', async () => {
+  await sql(`grant ringfence_system to ${role}`);
+  expect((await faults()).join()).toMatch(/policy that lets .* see more: system_mode/);
+});
+
+test.each([
+  ['may make temporary tables', (name: string) => `temporary on database ${name}`],
+  ['may create schemas', (name: string) => `create on database ${name}`],
+  ['may create objects in the schema public', () => 'create on schema public'],
+  ['may truncate tasks', () => 'truncate on tasks'],
+  ['may attach triggers or references to tasks', () => 'trigger on tasks'],
+  ['keys that identities are signed with', () => 'select on ringfence.identity_keys'],
+])('a role that %s is refused', async (reason, privilege) => {
+  await sql(`grant ${privilege(database.name)} to ${role}`);
+  try {
+    expect(await faults()).toEqual([expect.stringContaining(reason)]);
+  } finally {
+    await sql(`revoke ${privilege(database.name)} from ${role}`);
+  }
+});
+
+test.each([
+  ['no row-level security', 'disable row level security', 'enable row level security'],
+  ['does not force', 'no force row level security', 'force row level security'],
+])('a table that %s is reported', async (reason, change, back) => {
+  await sql(`alter table labels ${change}`);
+  try {
+    expect(await faults()).toEqual([expect.stringMatching(new RegExp(`labels .*${reason}|labels ${reason}`))]);
+  } finally {
+    await sql(`alter table labels ${back}`);
+  }
+});
+
+test('a further policy, a missing one, and a missing table are reported', async () => {
+  await sql('create policy everybody on rules using (true)');
+  expect((await faults()).join()).toMatch(/rules has a policy .*: everybody/);
+  await sql('drop policy everybody on rules; alter policy user_isolation on rules rename to renamed');
+  expect((await faults()).join()).toMatch(/rules lacks the policy user_isolation/);
+  await sql('alter policy renamed on rules rename to user_isolation; alter table rules rename to regulations');
+  expect(await faults()).toEqual([expect.stringMatching(/table rules is missing/)]);
+  await sql('alter table regulations rename to rules');
+});
+
+test('an identity of a key that is not installed is not accepted', async () => {
+  const appUrl = roleUrl(database.url, 'ringfence_app', testSecret);
+  expect(await acceptsIdentity(appUrl, deriveIdentityKey(testSecret))).toBe(true);
+  expect(await acceptsIdentity(appUrl, deriveIdentityKey('another secret of thirty-two bytes or more'))).toBe(false);
+});
