@@ -96,3 +96,20 @@ test('bad keys are refused by name', async () => {
   expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed' } });
   expect((await create(ann, 'Longest', 'x'.repeat(255))).status).toBe(201);
 });
+
+test.each([
+  ['isolated', 'off'],
+  ['before_isolation', 'ownerless'],
+] as const)('on a schema %s with isolation %s a key still works, and is its user’s', async (template, enforcement) => {
+  const open = await startTestServer({ template, enforcement });
+  try {
+    const [cleo, dan] = await Promise.all([open.user(), open.user()]);
+    const first = await create(cleo, 'Once', 'key');
+    expect(await create(cleo, 'Once', 'key')).toMatchObject({ status: 201, text: first.text });
+    const other = await create(dan, 'Once', 'key');
+    expect(other.status).toBe(201);
+    expect(other.body.id).not.toBe(first.body.id);
+  } finally {
+    await open.close();
+  }
+});

@@ -10,7 +10,7 @@ import { problem } from '../errors.ts';
 import type { JsonDocument } from '../repositories/base-user-scoped-repository.ts';
 import { once } from '../work/once.ts';
 import { callerOf } from './authentication.ts';
-import { sendDocument } from './reply.ts';
+import { sendDocument, sendJson } from './reply.ts';
 
 const created = 201;
 
@@ -28,7 +28,9 @@ export async function createResource(
     once(scope, { key, hash: hashOf(request) }, created, async () => (await work(scope)).json),
   );
   if (answer.replayed) reply.header('idempotency-replayed', 'true');
-  return sendDocument(reply.code(answer.status), { json: answer.body, version: versionOf(answer.body) });
+  reply.code(answer.status);
+  const version = versionOf(answer.body);
+  return version === undefined ? sendJson(reply, answer.body) : sendDocument(reply, { json: answer.body, version });
 }
 
 const keyCharsMax = 255;
@@ -56,6 +58,7 @@ function hashOf(request: FastifyRequest): Buffer {
 
 const versioned = z.object({ version: z.int() });
 
-function versionOf(body: string): number {
-  return versioned.parse(JSON.parse(body)).version;
+/** The answer is kept as text; its ETag is in there, if it has one. */
+function versionOf(body: string): number | undefined {
+  return versioned.safeParse(JSON.parse(body)).data?.version;
 }

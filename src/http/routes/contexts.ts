@@ -17,11 +17,12 @@ import { expectedVersion, sendDocument, sendPage } from '../reply.ts';
 import type { ContractApp } from '../validation.ts';
 
 const tags = ['contexts'];
+/** A context has the id of what it describes; who asks for one asks for that. */
 const describes = {
   global: { entity: 'global_contexts', what: 'the global context' },
-  project: { entity: 'project_contexts', what: 'the context of a project' },
-  branch: { entity: 'branch_contexts', what: 'the context of a branch' },
-  task: { entity: 'task_contexts_unified', what: 'the context of a task' },
+  project: { entity: 'projects', what: 'the context of a project' },
+  branch: { entity: 'project_git_branchs', what: 'the context of a branch' },
+  task: { entity: 'tasks', what: 'the context of a task' },
 } as const satisfies Record<ContextLevel, unknown>;
 
 /** One set of routes a tier, since each tier has fields of its own. */
