@@ -31,6 +31,7 @@ import { ruleRoutes } from './routes/rules.ts';
 import { subtaskRoutes } from './routes/subtasks.ts';
 import { taskActionRoutes } from './routes/task-actions.ts';
 import { taskDependencyRoutes } from './routes/task-dependencies.ts';
+import { taskRoutes } from './routes/tasks.ts';
 import { userRoutes } from './routes/user.ts';
 import { registerContract } from './validation.ts';
 
@@ -81,5 +82,6 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(taskActionRoutes, dependencies);
   await app.register(taskDependencyRoutes, dependencies);
   await app.register(ruleRoutes, dependencies);
+  await app.register(taskRoutes, dependencies);
   return app;
 }

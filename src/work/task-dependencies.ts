@@ -29,11 +29,10 @@ export async function addDependency(
     'task',
   );
   requireVersion('task', task, version);
-  if (!locked.some((row) => row.id === dependsOn)) {
-    throw problem('not_found', 'depends_on_task_id: there is no such task.');
-  }
+  const dependency = locked.find((row) => row.id === dependsOn);
+  if (!dependency) throw problem('not_found', 'depends_on_task_id: there is no such task.');
   requireOpen(task, 'it waits for nothing more');
-  await requireNoCycle(scope, task, dependsOn);
+  await requireNoCycle(scope, task, dependency);
   await new TaskDependencyRepository(scope).add(id, [dependsOn]);
   await tasks.change(id, {}, 'add_dependency');
   return found(await tasks.get(id), 'task');
@@ -54,11 +53,11 @@ export async function removeDependency(
   return found(await tasks.get(id), 'task');
 }
 
-async function requireNoCycle(scope: ProductUserScope, task: TaskTitle, dependsOn: string): Promise<void> {
-  if (dependsOn === task.id) throw cycle([{ id: task.id, title: task.title }]);
+async function requireNoCycle(scope: ProductUserScope, task: TaskTitle, dependency: TaskTitle): Promise<void> {
+  if (dependency.id === task.id) throw cycle([task]);
   const dependencies = new TaskDependencyRepository(scope);
-  if (!(await dependencies.reaches(dependsOn, task.id))) return;
-  throw cycle(wayBack(task, dependsOn, await dependencies.edgesFrom(dependsOn)));
+  if (!(await dependencies.reaches(dependency.id, task.id))) return;
+  throw cycle(wayBack(task, dependency, await dependencies.edgesFrom(dependency.id)));
 }
 
 const cycleShownMax = 50;
@@ -66,7 +65,7 @@ const cycleShownMax = 50;
 function cycle(tasks: readonly TaskTitle[]) {
   const around = `${named(tasks)}${tasks.length > 1 ? ' and back' : ', which is the task itself'}`;
   return problem('dependency_cycle', `The dependency would close a cycle: ${around}.`, {
-    cycle: tasks.slice(0, cycleShownMax),
+    cycle: tasks.slice(0, cycleShownMax).map(({ id, title }) => ({ id, title })),
     cycle_length: tasks.length,
   });
 }
@@ -74,10 +73,10 @@ function cycle(tasks: readonly TaskTitle[]) {
 type Edge = Awaited<ReturnType<TaskDependencyRepository['edgesFrom']>>[number];
 
 /** The shortest way from the dependency back to the task, the task first: the cycle that would come about. */
-function wayBack(task: TaskTitle, start: string, edges: readonly Edge[]): TaskTitle[] {
+function wayBack(task: TaskTitle, start: TaskTitle, edges: readonly Edge[]): TaskTitle[] {
   const next = Map.groupBy(edges, (edge) => edge.task_id);
-  const cameFrom = new Map<string, string>([[start, task.id]]);
-  const queue = [start];
+  const cameFrom = new Map([[start.id, task.id]]);
+  const queue = [start.id];
   for (let at = queue.shift(); at !== undefined && at !== task.id; at = queue.shift()) {
     for (const edge of next.get(at) ?? []) {
       if (cameFrom.has(edge.depends_on_task_id)) continue;
@@ -85,10 +84,13 @@ function wayBack(task: TaskTitle, start: string, edges: readonly Edge[]): TaskTi
       queue.push(edge.depends_on_task_id);
     }
   }
-  const titles = new Map(edges.map((edge) => [edge.depends_on_task_id, edge.title]));
+  const titles = new Map([
+    [start.id, start.title],
+    ...edges.map((edge) => [edge.depends_on_task_id, edge.title] as const),
+  ]);
   const way: TaskTitle[] = [];
   for (let at = cameFrom.get(task.id); at !== undefined && at !== task.id; at = cameFrom.get(at)) {
     way.unshift({ id: at, title: titles.get(at) ?? '' });
   }
-  return [{ id: task.id, title: task.title }, ...way];
+  return [task, ...way];
 }

@@ -48,7 +48,7 @@ export function requireVerb(from: TaskStatus, verb: TaskVerb): void {
 export function requireOpen(task: { readonly status: TaskStatus }, what: string): void {
   if (!closedStatuses.includes(task.status)) return;
   throw problem('conflict', `The task is ${task.status}, so ${what}; ${wayBack[task.status] ?? ''}`, {
-    status: task.status,
+    current_status: task.status,
   });
 }
 
@@ -59,7 +59,7 @@ function refusal(from: TaskStatus, sentence: string) {
     ...(possible.length > 0 ? [`or call ${possible.join(', ')}`] : []),
   ];
   return problem('transition_refused', `${sentence}; ${ways.join('; ')}.`, {
-    status: from,
+    current_status: from,
     allowed: transitions[from],
     verbs: possible,
   });
