@@ -130,9 +130,12 @@ export class Accounts {
     return sessions.complete(opened);
   }
 
-  /** Ends all sessions, and refuses an outside provider's tokens from before. */
-  async endAllTokens(caller: AuthenticatedCaller): Promise<void> {
+  /**
+   * Refuses all tokens that an outside provider has issued to the caller so far. Our own end with their sessions.
+   */
+  async refuseProviderTokens(caller: AuthenticatedCaller): Promise<void> {
     const { isolation, clock } = this.#options;
+    // Tokens say in whole seconds when they were made; those of this second go too.
     const since = new Date(Math.ceil(clock.now() / 1000) * 1000);
     await isolation.withAccounts('end all tokens', (scope) =>
       new AccountRepository(scope).refuseTokensBefore(caller.userId, since),

@@ -55,8 +55,6 @@ export interface RefreshableSession {
 
 /** Seconds for which an exchanged refresh token may be presented again. */
 export const graceSeconds = 30;
-/** Days after which a session that has ended is forgotten. */
-const keptDays = 30;
 
 /** Sessions before anybody is known: they are looked up by both ids, which a refresh token carries. */
 export class RefreshTokenRepository {
@@ -68,13 +66,6 @@ export class RefreshTokenRepository {
 
   async open(userId: string, id: string, tokenHash: Buffer, lifeSeconds: number, userAgent: string): Promise<void> {
     const { db } = this.#scope;
-    const old = sql`now() - make_interval(days => ${keptDays}::int)`;
-    await this.#scope.run(
-      db
-        .deleteFrom('sessions')
-        .where('user_id', '=', userId)
-        .where(sql<boolean>`least(expires_at, coalesce(revoked_at, 'infinity')) < ${old}`),
-    );
     await this.#scope.run(
       db.insertInto('sessions').values({
         user_id: userId,

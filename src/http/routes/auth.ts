@@ -69,7 +69,7 @@ export async function authRoutes(app: ContractApp, dependencies: AppDependencies
         // An outside provider's token has no session here: its provider ends it.
         else if (sessionId !== undefined) await own.end(sessionId);
       });
-      if (all) await accounts.endAllTokens(caller);
+      if (all && caller.actor === 'provider') await accounts.refuseProviderTokens(caller);
       return reply.code(204).send();
     },
   );
