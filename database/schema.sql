@@ -63,7 +63,7 @@ alter table public.agents enable row level security;
 alter table public.agents force row level security;
 
 create table public.api_tokens (
-  user_id uuid not null,
+  user_id uuid not null default ringfence.current_user_id(),
   id uuid not null,
   name text not null,
   token_hash bytea not null,
@@ -131,7 +131,7 @@ alter table public.global_contexts enable row level security;
 alter table public.global_contexts force row level security;
 
 create table public.idempotency_keys (
-  user_id uuid not null,
+  user_id uuid not null default ringfence.current_user_id(),
   id uuid not null,
   key text not null,
   request_hash bytea not null,
@@ -272,7 +272,7 @@ alter table public.rules enable row level security;
 alter table public.rules force row level security;
 
 create table public.sessions (
-  user_id uuid not null,
+  user_id uuid not null default ringfence.current_user_id(),
   id uuid not null,
   token_hash bytea not null,
   previous_token_hash bytea,
@@ -460,7 +460,7 @@ alter table public.tasks enable row level security;
 alter table public.tasks force row level security;
 
 create table public.user_access_log (
-  user_id uuid not null,
+  user_id uuid not null default ringfence.current_user_id(),
   id uuid not null default gen_random_uuid(),
   at timestamp with time zone not null default clock_timestamp(),
   actor text not null,

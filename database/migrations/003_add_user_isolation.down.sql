@@ -89,18 +89,22 @@ drop policy system_mode on users;
 alter table sessions no force row level security, disable row level security;
 drop policy user_isolation on sessions;
 drop policy system_mode on sessions;
+alter table sessions alter column user_id drop default;
 
 alter table api_tokens no force row level security, disable row level security;
 drop policy user_isolation on api_tokens;
 drop policy system_mode on api_tokens;
+alter table api_tokens alter column user_id drop default;
 
 alter table user_access_log no force row level security, disable row level security;
 drop policy user_isolation on user_access_log;
 drop policy system_mode on user_access_log;
+alter table user_access_log alter column user_id drop default;
 
 alter table idempotency_keys no force row level security, disable row level security;
 drop policy user_isolation on idempotency_keys;
 drop policy system_mode on idempotency_keys;
+alter table idempotency_keys alter column user_id drop default;
 
 do $$
 declare

@@ -1678,6 +1678,7 @@ begin
 end
 $$;
 
+alter table sessions alter column user_id set default ringfence.current_user_id();
 alter table sessions enable row level security, force row level security;
 do $$
 begin
@@ -1694,6 +1695,7 @@ begin
 end
 $$;
 
+alter table api_tokens alter column user_id set default ringfence.current_user_id();
 alter table api_tokens enable row level security, force row level security;
 do $$
 begin
@@ -1710,6 +1712,7 @@ begin
 end
 $$;
 
+alter table user_access_log alter column user_id set default ringfence.current_user_id();
 alter table user_access_log enable row level security, force row level security;
 do $$
 begin
@@ -1726,6 +1729,7 @@ begin
 end
 $$;
 
+alter table idempotency_keys alter column user_id set default ringfence.current_user_id();
 alter table idempotency_keys enable row level security, force row level security;
 do $$
 begin

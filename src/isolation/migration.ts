@@ -68,7 +68,8 @@ export function isolationDown(): string {
     searchPath,
     "set local lock_timeout = '5s';",
     "-- Policies bind the tables' owner as well: lift them first, or the owners could not be read.",
-    ...[...owned, ...accounts].map((t) => unprotect(t.table)),
+    ...owned.map((t) => unprotect(t.table, 'user_id')),
+    ...accounts.map((t) => unprotect(t.table, t.column)),
     refuseCollisions(),
     saveOwners(),
     ...reversed.flatMap(dropCompositeReferences),
@@ -266,9 +267,7 @@ function hasPolicy(table: string, policy: string): string {
 function protect(table: string, column: string): string {
   const condition = `${column} = (select ringfence.current_user_id())`;
   return [
-    column === 'user_id' && owned.some((t) => t.table === table)
-      ? `alter table ${table} alter column user_id set default ringfence.current_user_id();`
-      : '',
+    column === 'user_id' ? `alter table ${table} alter column user_id set default ringfence.current_user_id();` : '',
     `alter table ${table} enable row level security, force row level security;`,
     when(`not ${hasPolicy(table, 'user_isolation')}`, [
       `create policy user_isolation on ${table} using (${condition}) with check (${condition});`,
@@ -294,11 +293,11 @@ grant ${t.grants.join(', ')} on table ${t.table} to ringfence_app;
 grant ${t.systemGrants.join(', ')} on table ${t.table} to ringfence_system;`;
 }
 
-function unprotect(table: string): string {
-  const isOwned = owned.some((t) => t.table === table);
+function unprotect(table: string, column: string): string {
+  const dropDefault = column === 'user_id' ? `\nalter table ${table} alter column user_id drop default;` : '';
   return `alter table ${table} no force row level security, disable row level security;
 drop policy user_isolation on ${table};
-drop policy system_mode on ${table};${isOwned ? `\nalter table ${table} alter column user_id drop default;` : ''}`;
+drop policy system_mode on ${table};${dropDefault}`;
 }
 
 /** Point of no return: two users with one id fit under (user_id, id) and not under (id). */

@@ -3,7 +3,8 @@ import { v7 as uuidv7 } from 'uuid';
 import { withOwner } from '../../src/database/owner.ts';
 import { type OwnedTableName, ownedTables } from '../../src/isolation/owned-tables.ts';
 
-export type World = Readonly<Record<OwnedTableName, string>>;
+/** Ids by table; also the second task, which the first depends on, and what belongs to the user's account. */
+export type World = Readonly<Record<OwnedTableName | 'second_task' | 'session' | 'api_token', string>>;
 
 /** What a row needs beside its id and owner; `{table}` stands for the id of the user's row of that table. */
 const needs: Record<OwnedTableName, string> = {
@@ -48,6 +49,17 @@ export async function plantWorld(ownerUrl: string, userId: string): Promise<Worl
       await insert(table, ids[table], needs[table]);
       if (table === 'tasks') await insert('tasks', ids.second_task ?? '', needs.tasks);
     }
+    ids.session = uuidv7();
+    ids.api_token = uuidv7();
+    const hash = `decode('${'00'.repeat(32)}', 'hex')`;
+    await owner.query(
+      `insert into sessions (user_id, id, token_hash, expires_at, user_agent) values ($1, $2, ${hash}, now() + interval '1 day', 'canary')`,
+      [userId, ids.session],
+    );
+    await owner.query(
+      `insert into api_tokens (user_id, id, name, token_hash, scopes) values ($1, $2, 'canary', ${hash}, '{read}')`,
+      [userId, ids.api_token],
+    );
   });
   return ids as World;
 }
@@ -56,7 +68,7 @@ export async function plantWorld(ownerUrl: string, userId: string): Promise<Worl
 export async function fingerprint(ownerUrl: string, userId: string): Promise<Record<string, string>> {
   return withOwner(ownerUrl, async (owner) => {
     const hashes: Record<string, string> = {};
-    for (const { table } of ownedTables) {
+    for (const table of [...ownedTables.map((t) => t.table), 'sessions', 'api_tokens', 'user_access_log']) {
       const { rows } = await owner.query<{ hash: string }>(
         `select count(*) || ' ' || coalesce(md5(string_agg(t::text, ',' order by t.id)), '') as hash from ${table} t where user_id = $1`,
         [userId],
