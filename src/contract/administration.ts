@@ -24,23 +24,25 @@ export const accessLogQuery = pageQuery.extend({
 });
 
 /** A row as the table holds it; `user_id` is missing on a schema before isolation. */
-export const systemRow = z.looseObject({ id: z.uuid(), user_id: z.uuid().optional() });
-export const systemPage = pageOf(systemRow);
+export const systemRow = z.looseObject({ id: z.uuid(), user_id: z.uuid().optional() }).meta({ title: 'SystemRow' });
+export const systemPage = pageOf(systemRow).meta({ title: 'SystemRowPage' });
 
-export const account = z.object({
-  id: z.uuid(),
-  email: z.string(),
-  name: z.string(),
-  roles: z.array(z.enum(['user', 'admin'])),
-  status: z.enum(['active', 'suspended', 'quarantine']),
-  external_issuer: z.string().nullable(),
-  last_login_at: z.string().nullable(),
-  failed_login_attempts: z.int(),
-  locked_until: z.string().nullable(),
-  version: z.int(),
-  created_at: z.string(),
-  updated_at: z.string(),
-});
+export const account = z
+  .object({
+    id: z.uuid(),
+    email: z.string(),
+    name: z.string(),
+    roles: z.array(z.enum(['user', 'admin'])),
+    status: z.enum(['active', 'suspended', 'quarantine']),
+    external_issuer: z.string().nullable(),
+    last_login_at: z.string().nullable(),
+    failed_login_attempts: z.int(),
+    locked_until: z.string().nullable(),
+    version: z.int(),
+    created_at: z.string(),
+    updated_at: z.string(),
+  })
+  .meta({ title: 'Account' });
 export const accountPage = pageOf(account);
 
 export const accessLogLine = z.object({

@@ -15,7 +15,8 @@ export function text(min: number, max: number) {
   return z
     .string()
     .refine((value) => !value.includes('\0') && value.isWellFormed(), 'must not contain NUL or a lone surrogate')
-    .refine((value) => inRange(value, min, max), `must be ${min} to ${max} characters long`);
+    .refine((value) => inRange(value, min, max), `must be ${min} to ${max} characters long`)
+    .meta({ minLength: min, maxLength: max });
 }
 
 /** Like `text`, without white space around it: names and titles. */
@@ -24,7 +25,8 @@ export function name(max: number) {
     .string()
     .trim()
     .refine((value) => !value.includes('\0') && value.isWellFormed(), 'must not contain NUL or a lone surrogate')
-    .refine((value) => inRange(value, 1, max), `must be 1 to ${max} characters long`);
+    .refine((value) => inRange(value, 1, max), `must be 1 to ${max} characters long`)
+    .meta({ minLength: 1, maxLength: max });
 }
 
 function inRange(value: string, min: number, max: number): boolean {

@@ -16,6 +16,7 @@ import { registerRateLimits } from './credential-limit.ts';
 import { registerErrorHandling } from './error-reply.ts';
 import { registerHiddenRowWatch } from './hidden-row.ts';
 import { protocolOptions, registerProtocolChecks } from './protocol.ts';
+import { collectOpenApi } from './reference/openapi.ts';
 import { registerRequestIds, requestIdOf } from './request-id.ts';
 import { registerRequestLog } from './request-log.ts';
 import { administrationRoutes } from './routes/administration.ts';
@@ -25,14 +26,16 @@ import { authRoutes } from './routes/auth.ts';
 import { branchRoutes } from './routes/branches.ts';
 import { contextRoutes } from './routes/contexts.ts';
 import { healthRoutes } from './routes/health.ts';
-import { projectRoutes } from './routes/projects.ts';
 import { labelRoutes } from './routes/labels.ts';
+import { projectRoutes } from './routes/projects.ts';
+import { referenceRoutes } from './routes/reference.ts';
 import { ruleRoutes } from './routes/rules.ts';
 import { subtaskRoutes } from './routes/subtasks.ts';
 import { taskActionRoutes } from './routes/task-actions.ts';
 import { taskDependencyRoutes } from './routes/task-dependencies.ts';
 import { taskRoutes } from './routes/tasks.ts';
 import { userRoutes } from './routes/user.ts';
+import { registerSecurityHeaders } from './security-headers.ts';
 import { registerContract } from './validation.ts';
 
 export interface AppDependencies extends Access {
@@ -58,6 +61,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
         : [...dependencies.config.trustProxy],
     routerOptions: { maxParamLength: 200, ignoreTrailingSlash: false },
   });
+  await registerSecurityHeaders(app);
   registerRequestIds(app);
   registerErrorHandling(app);
   registerRequestLog(app, dependencies.log);
@@ -66,6 +70,7 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   registerBodyParsers(app);
   registerContract(app);
   requireAccessClass(app);
+  const openApi = collectOpenApi(app);
   await registerRateLimits(app, dependencies.config);
   registerAuthentication(app, dependencies.authenticate, dependencies.securityLog);
   await app.register(healthRoutes, dependencies);
@@ -83,5 +88,6 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(taskDependencyRoutes, dependencies);
   await app.register(ruleRoutes, dependencies);
   await app.register(taskRoutes, dependencies);
+  await app.register(referenceRoutes, { openApi });
   return app;
 }

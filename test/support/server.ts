@@ -48,6 +48,8 @@ export interface TestServer {
   /** A user with a session, made without going through registration. */
   user(options?: { readonly roles?: readonly Role[] }): Promise<TestUser>;
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
+  /** Every route that the server has, as its router knows them: `GET /api/projects/:id`. */
+  routes(): string[];
   close(): Promise<void>;
 }
 
@@ -107,6 +109,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     config,
     securityEvents,
     call,
+    routes: () => routesIn(app.printRoutes({ commonPrefix: false })),
     async user({ roles = ['user'] as readonly Role[] } = {}) {
       const id = newUserId();
       const sessionId = uuidv7();
@@ -138,6 +141,18 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       await database.drop();
     },
   };
+}
+
+/** The router prints a tree: each level is indented by four characters and continues the path above it. */
+function routesIn(tree: string): string[] {
+  const above: string[] = [];
+  return tree.split('\n').flatMap((line) => {
+    const found = /^([│ ]*)[├└]── (.*?)(?: \(([A-Z, ]+)\))?$/u.exec(line);
+    if (!found) return [];
+    const [, indent = '', part = '', methods] = found;
+    above.splice(indent.length / 4, Number.POSITIVE_INFINITY, part);
+    return methods === undefined ? [] : methods.split(', ').map((method) => `${method} ${above.join('')}`);
+  });
 }
 
 function newUserId(): UserId {
