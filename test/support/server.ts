@@ -1,7 +1,12 @@
 /** A real server on a real port over a database of its own, and users to call it as. */
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { createTokenMinter, type Role } from '../../src/access/local-token.ts';
+import {
+  type AccessTokenSubject,
+  createTokenMinter,
+  type MintedAccessToken,
+  type Role,
+} from '../../src/access/local-token.ts';
 import type { verifyPassword } from '../../src/access/password.ts';
 import { createAccess } from '../../src/access/wiring.ts';
 import { type Clock, systemClock } from '../../src/clock.ts';
@@ -45,6 +50,8 @@ export interface TestServer {
   readonly config: Config;
   /** What went to the security log. */
   readonly securityEvents: readonly SecurityEventSeen[];
+  /** Makes access tokens as the server does, for whomever. */
+  readonly mint: (subject: AccessTokenSubject) => Promise<MintedAccessToken>;
   /** A user with a session, made without going through registration. */
   user(options?: { readonly roles?: readonly Role[] }): Promise<TestUser>;
   call(method: string, path: string, body?: unknown, headers?: Record<string, string>): Promise<Answer>;
@@ -108,6 +115,7 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
     isolation,
     config,
     securityEvents,
+    mint,
     call,
     routes: () => routesIn(app.printRoutes({ commonPrefix: false })),
     async user({ roles = ['user'] as readonly Role[] } = {}) {
