@@ -1,6 +1,7 @@
 /**
- * How often an address may try credentials, and how often anybody may call. Counts are kept in this process, for a
- * bounded number of keys; several servers count each for itself.
+ * How often an address may try credentials, and how often anybody may call. Each limit counts in this process for the
+ * 5000 keys seen last (the plugin's LRU), so memory is bounded; several servers count each for itself. What keeps a
+ * password from being guessed in the end is the lock of the account, in the database.
  */
 import { createHash } from 'node:crypto';
 import rateLimit, { normalizeIP } from '@fastify/rate-limit';
@@ -17,13 +18,11 @@ declare module 'fastify' {
 }
 
 const minute = 60_000;
-/** Keys counted at a time, about 100 bytes each; the one seen least recently goes first. */
-const keysMax = 20_000;
 /** One house has one /64; counting single addresses of it would count nothing (RFC 6177). */
 const ipv6Prefix = 64;
 
 export async function registerRateLimits(app: FastifyInstance, config: Config): Promise<void> {
-  await app.register(rateLimit, { global: false, cache: keysMax });
+  await app.register(rateLimit, { global: false });
   limitRequests(app, config.requestsPerMinute);
   limitCredentials(app, config.credentialAttemptsPerMinute);
 }
