@@ -2,7 +2,7 @@
  * Writes what is generated: the isolation migration from the catalogue of owned tables; then, from a database migrated
  * with it, the row types and database/schema.sql. `--check` writes nothing and exits 1 when something is out of step.
  */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../src/database/embedded.ts';
@@ -10,6 +10,7 @@ import { migrateUp } from '../src/database/migrations.ts';
 import { withOwner } from '../src/database/owner.ts';
 import { dumpSchema } from '../src/database/schema-dump.ts';
 import { isolationDown, isolationUp } from '../src/isolation/migration.ts';
+import { configurationPage, errorsPage } from './reference-pages.ts';
 import { rowTypes } from './row-types.ts';
 
 const check = process.argv.includes('--check');
@@ -20,7 +21,7 @@ function produce(path: string, text: string): void {
   if (!check) {
     writeFileSync(at(path), text);
     console.log(`wrote ${path}`);
-  } else if (readFileSync(at(path), 'utf8') !== text) {
+  } else if (!existsSync(at(path)) || readFileSync(at(path), 'utf8') !== text) {
     stale += 1;
     console.error(`${path} is out of step: run npm run generate`);
   }
@@ -29,6 +30,8 @@ function produce(path: string, text: string): void {
 const identity = readFileSync(at('database/isolation/identity.sql'), 'utf8');
 produce('database/migrations/003_add_user_isolation.sql', isolationUp(identity));
 produce('database/migrations/003_add_user_isolation.down.sql', isolationDown());
+produce('docs/configuration.md', configurationPage());
+produce('docs/errors.md', errorsPage());
 
 const dataDir = mkdtempSync(join(tmpdir(), 'ringfence-generate-'));
 const postgres = await startEmbeddedPostgres({ dataDir, durable: false });
