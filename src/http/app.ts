@@ -34,6 +34,7 @@ import { subtaskRoutes } from './routes/subtasks.ts';
 import { taskActionRoutes } from './routes/task-actions.ts';
 import { taskDependencyRoutes } from './routes/task-dependencies.ts';
 import { taskRoutes } from './routes/tasks.ts';
+import { taskOverviewRoutes } from './routes/task-overview.ts';
 import { userRoutes } from './routes/user.ts';
 import { registerSecurityHeaders } from './security-headers.ts';
 import { registerContract } from './validation.ts';
@@ -89,5 +90,6 @@ export async function createApp(dependencies: AppDependencies): Promise<FastifyI
   await app.register(ruleRoutes, dependencies);
   await app.register(taskRoutes, dependencies);
   await app.register(referenceRoutes, { openApi });
+  await app.register(taskOverviewRoutes, dependencies);
   return app;
 }

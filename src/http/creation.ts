@@ -20,17 +20,37 @@ export async function createResource(
   isolation: ProductIsolation,
   work: (scope: ProductUserScope) => Promise<JsonDocument>,
 ): Promise<FastifyReply> {
-  const key = idempotencyKey(request.headers['idempotency-key']);
-  if (key === undefined) {
+  if (request.headers['idempotency-key'] === undefined) {
     return sendDocument(reply.code(created), await isolation.withUser(callerOf(request), work));
   }
+  const json = await answerOnce(request, reply, isolation, created, async (scope) => (await work(scope)).json);
+  const version = versionOf(json);
+  return version === undefined ? sendJson(reply, json) : sendDocument(reply, { json, version });
+}
+
+/**
+ * Does what a request asks for, once for each `Idempotency-Key`, and sets the status.
+ *
+ * @returns the body, as JSON
+ */
+export async function answerOnce(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  isolation: ProductIsolation,
+  status: number,
+  work: (scope: ProductUserScope) => Promise<string>,
+): Promise<string> {
+  const key = idempotencyKey(request.headers['idempotency-key']);
+  if (key === undefined) {
+    reply.code(status);
+    return isolation.withUser(callerOf(request), work);
+  }
   const answer = await isolation.withUser(callerOf(request), (scope) =>
-    once(scope, { key, hash: hashOf(request) }, created, async () => (await work(scope)).json),
+    once(scope, { key, hash: hashOf(request) }, status, () => work(scope)),
   );
   if (answer.replayed) reply.header('idempotency-replayed', 'true');
   reply.code(answer.status);
-  const version = versionOf(answer.body);
-  return version === undefined ? sendJson(reply, answer.body) : sendDocument(reply, { json: answer.body, version });
+  return answer.body;
 }
 
 const keyCharsMax = 255;

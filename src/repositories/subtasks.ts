@@ -1,6 +1,7 @@
 import { type RawBuilder, sql } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
 import type { SubtaskCreate, SubtaskPatch, SubtaskStatus } from '../contract/subtasks.ts';
+import type { ProductUserScope } from '../database/isolation.ts';
 import { BaseUserScopedRepository, type JsonDocument } from './base-user-scoped-repository.ts';
 import type { Page, PageRequest, Sort } from './page.ts';
 import type { TaskTitle } from './task-dependencies.ts';
@@ -24,11 +25,11 @@ export class SubtaskRepository extends BaseUserScopedRepository {
   protected readonly table = 'task_subtasks';
 
   list(taskId: string, request: PageRequest): Promise<Page> {
-    return this.page(this.#view().where('task_subtasks.task_id', '=', taskId), oldestFirst, request);
+    return this.page(subtaskView(this.db).where('task_subtasks.task_id', '=', taskId), oldestFirst, request);
   }
 
   get(id: string): Promise<JsonDocument | undefined> {
-    return this.document(this.#view().where('task_subtasks.id', '=', id));
+    return this.document(subtaskView(this.db).where('task_subtasks.id', '=', id));
   }
 
   async taskOf(id: string): Promise<string | undefined> {
@@ -109,36 +110,37 @@ export class SubtaskRepository extends BaseUserScopedRepository {
         .limit(100),
     );
   }
+}
 
-  #view() {
-    return this.db
-      .selectFrom('task_subtasks')
-      .select([
-        'id',
-        'task_id',
-        'title',
-        'description',
-        'status',
-        'priority',
-        'assignees',
-        'estimated_effort',
-        'progress_percentage',
-        'progress_notes',
-        'blockers',
-        'completion_summary',
-        'impact_on_parent',
-        'insights_found',
-        'completed_at',
-        'version',
-        'created_at',
-        'updated_at',
-      ])
-      .select((eb) =>
-        eb
-          .selectFrom('tasks')
-          .whereRef('tasks.id', '=', 'task_subtasks.task_id')
-          .select('tasks.progress_percentage')
-          .as('parent_progress'),
-      );
-  }
+/** How a subtask looks on the wire. */
+export function subtaskView(db: ProductUserScope['db']) {
+  return db
+    .selectFrom('task_subtasks')
+    .select([
+      'id',
+      'task_id',
+      'title',
+      'description',
+      'status',
+      'priority',
+      'assignees',
+      'estimated_effort',
+      'progress_percentage',
+      'progress_notes',
+      'blockers',
+      'completion_summary',
+      'impact_on_parent',
+      'insights_found',
+      'completed_at',
+      'version',
+      'created_at',
+      'updated_at',
+    ])
+    .select((eb) =>
+      eb
+        .selectFrom('tasks')
+        .whereRef('tasks.id', '=', 'task_subtasks.task_id')
+        .select('tasks.progress_percentage')
+        .as('parent_progress'),
+    );
 }
