@@ -173,10 +173,10 @@ export class Accounts {
       new AccountRepository(scope).findById(caller.userId),
     );
     if (!account) throw tokenFault('invalid');
-    // Made by an outside identity provider: there is no password to know.
+    // Made by an outside identity provider, or on the command line: there is no password to know.
     if (account.password_hash === null && field === 'password') return { account, passwordHash: '' };
     if (account.password_hash === null) {
-      throw problem('conflict', 'The account has no password: it belongs to an outside identity provider.');
+      throw problem('conflict', 'The account has no password to be changed.');
     }
     if (password === undefined) throw problem('validation_failed', `${field}: is required.`);
     if (account.locked_seconds > 0) throw locked(account.locked_seconds);

@@ -18,8 +18,9 @@ interface Use {
   readonly notedAt: number;
 }
 
-export function createApiTokenCheck(isolation: ProductIsolation, clock: Clock) {
-  const uses = createUseCounter(isolation, clock);
+/** @param noteIntervalMs between two writes of one token's use */
+export function createApiTokenCheck(isolation: ProductIsolation, clock: Clock, noteIntervalMs = noteInterval) {
+  const uses = createUseCounter(isolation, clock, noteIntervalMs);
 
   return async (text: string, requestId: string): Promise<AuthenticatedCaller> => {
     const parsed = parseOpaqueToken('api', text);
@@ -52,7 +53,7 @@ export function createApiTokenCheck(isolation: ProductIsolation, clock: Clock) {
  * Counts uses between two writes. The first use is written at once, those that follow within a minute together; what is
  * left after the last one is written when the minute is over. A crash costs the counts of a minute and nothing else.
  */
-function createUseCounter(isolation: ProductIsolation, clock: Clock) {
+function createUseCounter(isolation: ProductIsolation, clock: Clock, noteIntervalMs: number) {
   const pending = new Map<string, Use>();
   let timer: NodeJS.Timeout | undefined;
 
@@ -71,11 +72,11 @@ function createUseCounter(isolation: ProductIsolation, clock: Clock) {
     note(userId: string, id: string): Use | undefined {
       const now = clock.now();
       const known = pending.get(id);
-      if (known && now - known.notedAt < noteInterval) {
+      if (known && now - known.notedAt < noteIntervalMs) {
         known.count += 1;
         known.lastUsed = now;
         // Counts are for the user to look at: a server that goes down does not wait for them, nor fail because of them.
-        if (timer === undefined) timer = setTimeout(() => writeWaiting().catch(() => {}), noteInterval).unref();
+        if (timer === undefined) timer = setTimeout(() => writeWaiting().catch(() => {}), noteIntervalMs).unref();
         return undefined;
       }
       const [oldest] = pending.keys();

@@ -2,7 +2,14 @@ import { createHash, randomBytes } from 'node:crypto';
 import fc from 'fast-check';
 import { v7 } from 'uuid';
 import { describe, expect, test } from 'vitest';
-import { hashesEqual, mintOpaqueToken, opaqueTokenKind, opaqueTokenLength, parseOpaqueToken } from './opaque-token.ts';
+import {
+  hashesEqual,
+  mintOpaqueToken,
+  opaqueTokenKind,
+  opaqueTokenLength,
+  parseOpaqueToken,
+  succeedOpaqueToken,
+} from './opaque-token.ts';
 
 const kinds = ['refresh', 'api'] as const;
 const kind = fc.constantFrom(...kinds);
@@ -97,6 +104,18 @@ describe('opaque tokens', () => {
     expect(() => mintOpaqueToken('api', 'me', v7())).toThrow(TypeError);
     expect(() => mintOpaqueToken('api', v7(), '')).toThrow(TypeError);
   });
+});
+
+test('a successor has the same ids, another secret, and depends on token and key alone', () => {
+  const [userId, rowId] = [v7(), v7()];
+  const { token, hash } = mintOpaqueToken('refresh', userId, rowId);
+  const key = randomBytes(32);
+  const next = succeedOpaqueToken('refresh', token, key);
+  expect(parseOpaqueToken('refresh', next.token)).toEqual({ userId, rowId, secretHash: next.hash });
+  expect(next.hash).not.toEqual(hash);
+  expect(succeedOpaqueToken('refresh', token, key)).toEqual(next);
+  expect(succeedOpaqueToken('refresh', token, randomBytes(32)).token).not.toBe(next.token);
+  expect(succeedOpaqueToken('refresh', next.token, key).token).not.toBe(next.token);
 });
 
 test('hashesEqual', () => {

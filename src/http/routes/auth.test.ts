@@ -341,3 +341,16 @@ test('JSON without a content type is read, also with none at all', async () => {
   const headers = { 'content-type': 'application/x-www-form-urlencoded' };
   expect((await server.call('POST', '/api/auth/login', body, headers)).status).toBe(200);
 });
+
+test('REGISTRATION_ENABLED=false refuses strangers and nobody else', async () => {
+  const closed = await startTestServer({ env: { REGISTRATION_ENABLED: 'false' } });
+  try {
+    const request = { email: newEmail(), password, name: 'Ann' };
+    const answer = await closed.call('POST', '/api/auth/register', request);
+    expect(answer).toMatchObject({ status: 403, body: { detail: expect.stringMatching(/^Registration is closed/) } });
+    const ann = await closed.user();
+    expect((await ann.call('GET', '/api/user/profile')).status).toBe(200);
+  } finally {
+    await closed.close();
+  }
+});

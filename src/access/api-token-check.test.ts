@@ -1,0 +1,43 @@
+import { v7 as uuidv7 } from 'uuid';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { statement } from '../../test/support/postgres.ts';
+import { startTestServer, type TestServer } from '../../test/support/server.ts';
+import { systemClock } from '../clock.ts';
+import { createApiTokenCheck } from './api-token-check.ts';
+import { mintOpaqueToken } from './opaque-token.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server?.close());
+
+test('uses that nobody follows are written when the interval is over, and do not lengthen the next', async () => {
+  const ann = await server.user();
+  const id = uuidv7();
+  const { token, hash } = mintOpaqueToken('api', ann.id, id);
+  await statement(
+    server.database.url,
+    `insert into api_tokens (user_id, id, name, token_hash, scopes)
+     values ('${ann.id}', '${id}', 'x', decode('${hash.toString('hex')}', 'hex'), '{read,admin}')`,
+  );
+  const check = createApiTokenCheck(server.isolation, systemClock, 300);
+  const usage = async () => {
+    const { rows } = await statement(
+      server.database.url,
+      `select usage_count::int as n from api_tokens where id = '${id}'`,
+    );
+    return rows[0].n;
+  };
+  for (let i = 0; i < 4; i += 1) {
+    expect(await check(token, 'request')).toMatchObject({
+      userId: ann.id,
+      actor: 'token',
+      scopes: ['read'],
+      credentialId: id,
+    });
+  }
+  await vi.waitFor(async () => expect(await usage()).toBe(4), { timeout: 10_000 });
+  await check(token, 'request');
+  await vi.waitFor(async () => expect(await usage()).toBe(5), { timeout: 10_000 });
+});
