@@ -1,7 +1,8 @@
 /**
  * Remembers tokens of our own whose signature was found good: the same token comes with every request of a session, and
- * a full verification takes 230 µs where this takes 2.4 µs (jose 6.2, Node 26, one core). It stands for the signature check alone. Expiry is looked at on each hit, and whether the session and the account may
- * still act is asked of the database with each request. A refusal is never remembered.
+ * a full verification takes 230 µs where this takes 2.4 µs (jose 6.2, Node 26, one core). It stands for the signature
+ * check alone. Expiry is looked at on each hit, and whether the session and the account may still act is asked of the
+ * database with each request. A refusal is never remembered.
  */
 import { hash } from 'node:crypto';
 import type { Clock } from '../clock.ts';

@@ -52,7 +52,7 @@ export const signedIn = z.object({
   refresh_token: z.string(),
 });
 
-export const session = z.object({
+const session = z.object({
   id: z.uuid(),
   user_agent: z.string(),
   current: z.boolean(),
@@ -75,9 +75,8 @@ export const apiTokenCreate = z
     expires_at: timestamp.nullable().optional().describe('In 90 days unless said; null: never.'),
   })
   .strict();
-export type ApiTokenCreate = z.infer<typeof apiTokenCreate>;
 
-export const apiToken = z.object({
+const apiToken = z.object({
   id: z.uuid(),
   name: z.string(),
   scopes: z.array(z.enum(tokenScopes)),
@@ -90,7 +89,7 @@ export const apiToken = z.object({
 export const apiTokenPage = pageOf(apiToken);
 export const apiTokenMade = apiToken.extend({ token: z.string().describe('Shown once and never again.') });
 
-export const accessLogEntry = z.object({
+const accessLogEntry = z.object({
   id: z.uuid(),
   at: z.string(),
   actor: z.string(),

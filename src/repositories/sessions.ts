@@ -54,7 +54,7 @@ export interface RefreshableSession {
 }
 
 /** Seconds for which an exchanged refresh token may be presented again. */
-export const graceSeconds = 30;
+const graceSeconds = 30;
 
 /** Sessions before anybody is known: they are looked up by both ids, which a refresh token carries. */
 export class RefreshTokenRepository {
