@@ -80,10 +80,15 @@ case $file in /*) ;; *) file=$root/$file ;; esac
 
 installed || install
 
+# The server lives for months beside Postgres: 165 MiB after 6000 requests with these, 245 without, as fast.
+flags=--disable-warning=ExperimentalWarning
+case $file in */src/cli.ts) flags="$flags --max-semi-space-size=2 --heap-growing-percent=20" ;; esac
+
 # The second is where npm puts it when this is somebody's dependency.
 for node in "$root/node_modules/.bin/node" "$root/../.bin/node" node; do
   if new_enough "$node"; then
-    exec "$node" --disable-warning=ExperimentalWarning "$file" "$@"
+    # shellcheck disable=SC2086 # several flags, none with a blank in it
+    exec "$node" $flags "$file" "$@"
   fi
 done
 fail "Node 22.18 or newer is needed; node_modules brings none for this machine, and PATH has $(node --version 2>/dev/null || echo none)"

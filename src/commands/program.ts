@@ -1,13 +1,12 @@
-#!/usr/bin/env node
 /**
  * The command line: verbs, flags, and what comes out of a fault. Each verb is a file under commands/, loaded when it is
  * called. Exit codes: 0 well, 1 findings, 2 usage, 3 failed.
  */
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
-import { type Config, loadConfig } from './config.ts';
-import { latestVersion } from './database/migrations.ts';
-import { Problem } from './errors.ts';
-import { version } from './version.ts';
+import { type Config, loadConfig } from '../config.ts';
+import { latestVersion } from '../database/migrations.ts';
+import { Problem } from '../errors.ts';
+import { version } from '../version.ts';
 
 const exitUsage = 2;
 const exitFailed = 3;
@@ -48,7 +47,7 @@ cli
   .description('start the server, with an embedded Postgres unless DATABASE_URL is set')
   .option('--json', 'has no effect: the log on standard output is JSON')
   .addHelpText('after', '\nExample:\n  PORT=9000 ringfence serve')
-  .action(async () => (await import('./commands/serve.ts')).serve(config()));
+  .action(async () => (await import('./serve.ts')).serve(config()));
 
 const migrate = group('migrate', 'bring the schema to a version');
 verb(
@@ -58,16 +57,16 @@ verb(
   'ringfence migrate up --to 2',
 )
   .option('--to <version>', `stop at this version (1 to ${latestVersion})`, wholeNumber(1, latestVersion))
-  .action(async (flags) => (await import('./commands/migrate.ts')).runMigrateUp(config(), flags));
+  .action(async (flags) => (await import('./migrate.ts')).runMigrateUp(config(), flags));
 verb(migrate, 'down', 'take back everything after a version', 'ringfence migrate down --to 2')
   .requiredOption('--to <version>', `the version to end at (0 to ${latestVersion})`, wholeNumber(0, latestVersion))
-  .action(async (flags) => (await import('./commands/migrate.ts')).runMigrateDown(config(), flags));
+  .action(async (flags) => (await import('./migrate.ts')).runMigrateDown(config(), flags));
 verb(
   migrate,
   'status',
   'show what is applied; exit code 1 when something is missing',
   'ringfence migrate status --json',
-).action(async (flags) => exitWith(await (await import('./commands/migrate.ts')).runMigrateStatus(config(), flags)));
+).action(async (flags) => exitWith(await (await import('./migrate.ts')).runMigrateStatus(config(), flags)));
 
 const user = group('user', 'administer accounts');
 verb(
@@ -80,17 +79,17 @@ verb(
   .requiredOption('--name <name>', 'name')
   .option('--admin', 'make it an administrator')
   .option('--password-stdin', 'read the password from standard input; without it there is none')
-  .action(async (flags) => (await import('./commands/user.ts')).runUserCreate(config(), flags));
+  .action(async (flags) => (await import('./user.ts')).runUserCreate(config(), flags));
 for (const [name, description, admin] of [
   ['promote', 'make somebody an administrator', true],
   ['demote', 'make an administrator an ordinary user', false],
 ] as const) {
   verb(user, name, description, `ringfence user ${name} --email ann@example.com`)
     .requiredOption('--email <address>', 'e-mail address')
-    .action(async (flags) => (await import('./commands/user.ts')).runUserPromote(config(), flags, admin));
+    .action(async (flags) => (await import('./user.ts')).runUserPromote(config(), flags, admin));
 }
 verb(user, 'list', 'list the accounts', 'ringfence user list --json').action(async (flags) =>
-  (await import('./commands/user.ts')).runUserList(config(), flags),
+  (await import('./user.ts')).runUserList(config(), flags),
 );
 
 verb(
@@ -101,7 +100,7 @@ verb(
 )
   .requiredOption('--email <address>', 'whose token it is')
   .option('--hours <hours>', 'how long it is good (default: JWT_TOKEN_EXPIRE_HOURS)', hours)
-  .action(async (flags) => (await import('./commands/token.ts')).runTokenMint(config(), flags));
+  .action(async (flags) => (await import('./token.ts')).runTokenMint(config(), flags));
 
 verb(
   group('db', 'the database itself'),
@@ -110,7 +109,7 @@ verb(
   'psql "$(ringfence db url --role app)"',
 )
   .addOption(new Option('--role <role>', 'whose log-in').choices(['app', 'system', 'owner']).makeOptionMandatory())
-  .action(async (flags) => (await import('./commands/db.ts')).runDbUrl(config(), flags));
+  .action(async (flags) => (await import('./db.ts')).runDbUrl(config(), flags));
 
 verb(
   cli,
@@ -121,16 +120,14 @@ verb(
   .argument('<statement>', 'one SQL statement')
   .requiredOption('--as <address>', 'whose rows it may reach')
   .option('--write', 'keep what it changes')
-  .action(async (statement, flags) => (await import('./commands/sql.ts')).runSql(config(), statement, flags));
+  .action(async (statement, flags) => (await import('./sql.ts')).runSql(config(), statement, flags));
 
 verb(
   group('config', 'the configuration'),
   'check',
   'show every variable and every fault; exit code 1 when there is one',
   'ringfence config check',
-).action(async (flags) =>
-  exitWith((await import('./commands/config.ts')).runConfigCheck(process.env, overrides(), flags)),
-);
+).action(async (flags) => exitWith((await import('./config.ts')).runConfigCheck(process.env, overrides(), flags)));
 
 function wholeNumber(min: number, max: number) {
   return (text: string): number => {
@@ -159,11 +156,13 @@ function complain(error: unknown): number {
   return error instanceof Problem ? error.kind.exit : exitFailed;
 }
 
-// `ringfence user list | head`: the reader has what it wanted.
-process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : exitFailed));
-
-try {
-  await cli.parseAsync();
-} catch (error) {
-  process.exitCode = complain(error);
+/** Parses the arguments, runs the verb, and sets the exit code. */
+export async function runProgram(): Promise<void> {
+  // `ringfence user list | head`: the reader has what it wanted.
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => process.exit(error.code === 'EPIPE' ? 0 : exitFailed));
+  try {
+    await cli.parseAsync();
+  } catch (error) {
+    process.exitCode = complain(error);
+  }
 }
