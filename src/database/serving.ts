@@ -141,8 +141,8 @@ const tables = [...ownedTables, ...accountTables].map(({ table }) => table);
 
 /** What a log-in of each purpose may be. */
 export const roleExpectations: Readonly<Record<'app' | 'system', RoleExpectations>> = {
-  app: { purpose: 'app', tables, policies: ['user_isolation'] },
-  system: { purpose: 'system', tables, policies: ['user_isolation', 'system_mode'] },
+  app: { tables, policies: ['user_isolation'] },
+  system: { tables, policies: ['user_isolation', 'system_mode'] },
 };
 
 const faultsShownMax = 5;

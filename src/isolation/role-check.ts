@@ -10,8 +10,6 @@ import { quarantineUserId } from './owned-tables.ts';
 export interface RoleExpectations {
   /** Tables that must have policies, forced on their owner too; without schema. */
   readonly tables: readonly string[];
-  /** `app` is held by the policy of users alone; `system` also has the policy of system mode. */
-  readonly purpose: 'app' | 'system';
   /** The only policies that may apply to the role. */
   readonly policies: readonly string[];
 }
@@ -28,16 +26,16 @@ const serverRoles = ['pg_execute_server_program', 'pg_read_server_files', 'pg_wr
 
 const attributes = `
 select current_user as role, current_setting('server_version_num')::int as "serverVersion",
-  coalesce(array_agg(r.rolname::text || ' ' || a.what order by r.rolname = current_user desc, r.rolname, a.what)
+  coalesce(array_agg(r.rolname::text || ' ' || a.what order by r.rolname = current_user desc, r.rolname, a.place)
     filter (where a.holds), '{}') as faults
 from pg_roles r
 cross join lateral (values
-  (r.rolsuper, 'is a superuser, whom no policy binds'),
-  (r.rolbypassrls, 'has BYPASSRLS'),
-  (r.rolcreaterole, 'has CREATEROLE and can make itself a member of other roles'),
-  (r.rolreplication, 'has REPLICATION and can copy every row'),
-  (r.rolname = any ($1), 'reaches the files or programs of the server')
-) a (holds, what)
+  (1, r.rolsuper, 'is a superuser, whom no policy binds'),
+  (2, r.rolbypassrls, 'has BYPASSRLS'),
+  (3, r.rolcreaterole, 'has CREATEROLE and can make itself a member of other roles'),
+  (4, r.rolreplication, 'has REPLICATION and can copy every row'),
+  (5, r.rolname = any ($1), 'reaches the files or programs of the server')
+) a (place, holds, what)
 where r.rolname = current_user
   or (pg_has_role(current_user, r.oid, 'MEMBER') and not (select rolsuper from pg_roles where rolname = current_user))`;
 
