@@ -1,7 +1,7 @@
 // Generated from a migrated database by `npm run generate`; do not edit.
 import type { ColumnType } from 'kysely';
 
-export interface AgentsTable {
+interface AgentsTable {
   id: string;
   name: string;
   description: ColumnType<string, string | undefined, string>;
@@ -17,7 +17,7 @@ export interface AgentsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface ApiTokensTable {
+interface ApiTokensTable {
   user_id: ColumnType<string, string | undefined, string>;
   id: string;
   name: string;
@@ -30,7 +30,7 @@ export interface ApiTokensTable {
   created_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
-export interface BranchContextsTable {
+interface BranchContextsTable {
   id: string;
   branch_id: string;
   parent_project_id: ColumnType<string | null, string | null | undefined, string | null>;
@@ -50,7 +50,7 @@ export interface BranchContextsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface GlobalContextsTable {
+interface GlobalContextsTable {
   id: string;
   organization_id: ColumnType<string, string | undefined, string>;
   organization_standards: ColumnType<unknown, string | undefined, string>;
@@ -67,7 +67,7 @@ export interface GlobalContextsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface IdempotencyKeysTable {
+interface IdempotencyKeysTable {
   user_id: ColumnType<string, string | undefined, string>;
   id: string;
   key: string;
@@ -77,7 +77,7 @@ export interface IdempotencyKeysTable {
   created_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
-export interface LabelsTable {
+interface LabelsTable {
   id: string;
   name: string;
   color: ColumnType<string, string | undefined, string>;
@@ -88,7 +88,7 @@ export interface LabelsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface ProjectContextsTable {
+interface ProjectContextsTable {
   id: string;
   project_id: string;
   parent_global_id: ColumnType<string | null, string | null | undefined, string | null>;
@@ -109,7 +109,7 @@ export interface ProjectContextsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface ProjectGitBranchsTable {
+interface ProjectGitBranchsTable {
   id: string;
   project_id: string;
   name: string;
@@ -124,7 +124,7 @@ export interface ProjectGitBranchsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface ProjectsTable {
+interface ProjectsTable {
   id: string;
   name: string;
   description: ColumnType<string, string | undefined, string>;
@@ -136,13 +136,13 @@ export interface ProjectsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface RingfenceMigrationsTable {
+interface RingfenceMigrationsTable {
   version: number;
   name: string;
   applied_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
-export interface RulesTable {
+interface RulesTable {
   id: string;
   name: string;
   content: string;
@@ -158,7 +158,7 @@ export interface RulesTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface SessionsTable {
+interface SessionsTable {
   user_id: ColumnType<string, string | undefined, string>;
   id: string;
   token_hash: Buffer;
@@ -171,7 +171,7 @@ export interface SessionsTable {
   created_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
-export interface TaskAssigneesTable {
+interface TaskAssigneesTable {
   id: string;
   task_id: string;
   assignee_id: string;
@@ -181,7 +181,7 @@ export interface TaskAssigneesTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface TaskContextsUnifiedTable {
+interface TaskContextsUnifiedTable {
   id: string;
   task_id: string;
   parent_branch_id: ColumnType<string | null, string | null | undefined, string | null>;
@@ -205,7 +205,7 @@ export interface TaskContextsUnifiedTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface TaskDependenciesTable {
+interface TaskDependenciesTable {
   id: string;
   task_id: string;
   depends_on_task_id: string;
@@ -214,7 +214,7 @@ export interface TaskDependenciesTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface TaskLabelsTable {
+interface TaskLabelsTable {
   id: string;
   task_id: string;
   label_id: string;
@@ -222,7 +222,7 @@ export interface TaskLabelsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface TaskSubtasksTable {
+interface TaskSubtasksTable {
   id: string;
   task_id: string;
   title: string;
@@ -244,7 +244,7 @@ export interface TaskSubtasksTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface TasksTable {
+interface TasksTable {
   id: string;
   git_branch_id: string;
   title: string;
@@ -267,7 +267,7 @@ export interface TasksTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface UserAccessLogTable {
+interface UserAccessLogTable {
   user_id: ColumnType<string, string | undefined, string>;
   id: ColumnType<string, string | undefined, string>;
   at: ColumnType<Date, Date | string | undefined, Date | string>;
@@ -280,7 +280,7 @@ export interface UserAccessLogTable {
   request_id: ColumnType<string, string | undefined, string>;
 }
 
-export interface UsersTable {
+interface UsersTable {
   id: string;
   email: string;
   name: string;

@@ -1,12 +1,26 @@
 /** Requests are parsed by the contract's zod schemas, once; a fault names the field, what was wrong, what is allowed. */
 
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { FastifyBaseLogger, FastifyInstance, RawServerDefault } from 'fastify';
-import { serializerCompiler, type ZodTypeProvider } from 'fastify-type-provider-zod';
+import type { FastifyBaseLogger, FastifyInstance, FastifyTypeProvider, RawServerDefault } from 'fastify';
 import { z } from 'zod';
 import type { Problem } from '../errors.ts';
 import { plainMessages, schemaAt } from './plain-message.ts';
 import { type FieldFault, refusal } from './refusal.ts';
+
+declare module 'fastify' {
+  /** What a route tells its readers; see reference/openapi.ts. */
+  interface FastifySchema {
+    readonly tags?: readonly string[];
+    readonly summary?: string;
+    readonly description?: string;
+  }
+}
+
+/** Handlers get what a schema parses, and may answer with what it describes. */
+interface ContractTypes extends FastifyTypeProvider {
+  readonly validator: this['schema'] extends z.ZodType ? z.output<this['schema']> : unknown;
+  readonly serializer: this['schema'] extends z.ZodType ? z.input<this['schema']> : unknown;
+}
 
 /** The application as route files see it: handlers get what the contract parsed. */
 export type ContractApp = FastifyInstance<
@@ -14,7 +28,7 @@ export type ContractApp = FastifyInstance<
   IncomingMessage,
   ServerResponse,
   FastifyBaseLogger,
-  ZodTypeProvider
+  ContractTypes
 >;
 
 export function registerContract(app: FastifyInstance): void {
@@ -28,7 +42,8 @@ export function registerContract(app: FastifyInstance): void {
       return parsed.success ? { value: parsed.data } : { error: faultsOf(httpPart, schema, data, parsed.error) };
     };
   });
-  app.setSerializerCompiler(serializerCompiler);
+  // Response schemas describe; what Postgres built is not parsed again on its way out.
+  app.setSerializerCompiler(() => (payload) => JSON.stringify(payload));
 }
 
 const faultsShownMax = 20;
