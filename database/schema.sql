@@ -586,6 +586,7 @@ CREATE INDEX idx_tasks_user_id ON public.tasks USING btree (user_id);
 CREATE INDEX idx_tasks_user_id_created_at ON public.tasks USING btree (user_id, created_at, id);
 CREATE INDEX idx_tasks_user_id_git_branch_id ON public.tasks USING btree (user_id, git_branch_id);
 CREATE INDEX idx_user_access_log_at ON public.user_access_log USING btree (at, id);
+CREATE INDEX idx_user_access_log_user_id_at ON public.user_access_log USING btree (user_id, at, id);
 CREATE UNIQUE INDEX uq_users_email ON public.users USING btree (lower(email));
 
 create policy system_mode on public.agents to ringfence_system using (true) with check (true);

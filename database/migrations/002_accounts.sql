@@ -77,6 +77,8 @@ create table user_access_log (
   primary key (user_id, id)
 );
 
+-- For a user's own pages, and for the administrators'.
+create index idx_user_access_log_user_id_at on user_access_log (user_id, at, id);
 create index idx_user_access_log_at on user_access_log (at, id);
 
 -- The answers to creations that carried an Idempotency-Key, kept for a day.
