@@ -1,8 +1,11 @@
 /** USER_ISOLATION_ENABLED=false, the guide's immediate rollback (G59), on the schema with owners and on the one before. */
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { createDatabase, statement } from '../support/postgres.ts';
 import { type ServingProcess, serving, temporaryDirectory } from '../support/ringfence.ts';
 import { testSecret } from '../support/templates.ts';
+
+// A dozen processes one after the other, on a machine that may be doing other things.
+vi.setConfig({ testTimeout: 120_000 });
 
 const dataDir = temporaryDirectory();
 

@@ -1,11 +1,14 @@
 /** DATABASE_APP_URL and DATABASE_SYSTEM_URL: the server never sees the owner, changes nothing and checks everything. */
 import { randomBytes } from 'node:crypto';
-import { expect, test } from 'vitest';
+import { expect, test, vi } from 'vitest';
 import { withOwner } from '../../src/database/owner.ts';
 import { closeDatabase, roleUrl } from '../../src/database/provision.ts';
 import { createDatabase, statement } from '../support/postgres.ts';
 import { ringfence, serving, temporaryDirectory } from '../support/ringfence.ts';
 import { testSecret } from '../support/templates.ts';
+
+// A dozen processes one after the other, on a machine that may be doing other things.
+vi.setConfig({ testTimeout: 120_000 });
 
 const dataDir = temporaryDirectory();
 

@@ -8,6 +8,9 @@ import { expect, test, vi } from 'vitest';
 import { clusterProcesses } from '../../src/database/processes.ts';
 import { ringfence, type ServingProcess, serving, temporaryDirectory } from '../support/ringfence.ts';
 
+// A dozen processes one after the other, on a machine that may be doing other things.
+vi.setConfig({ testTimeout: 120_000 });
+
 const base = temporaryDirectory();
 chmodSync(base, 0o755);
 const dataDir = join(base, 'data');
