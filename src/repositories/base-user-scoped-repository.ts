@@ -79,9 +79,9 @@ export abstract class BaseUserScopedRepository {
     );
   }
 
-  /** A page of a view as JSON. */
-  protected page(view: View, sort: Sort, request: PageRequest): Promise<Page> {
-    return page(this.scope, view, sort, request);
+  /** A page of a view as JSON; for `details` see `page`. */
+  protected page(view: View, sort: Sort, request: PageRequest, details?: View): Promise<Page> {
+    return page(this.scope, view, sort, request, details);
   }
 }
 

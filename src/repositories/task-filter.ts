@@ -70,10 +70,7 @@ const sorts = {
   updated_at: { key: 'v.updated_at', type: 'timestamptz' },
   // Tasks without a due date come last, and first when the order is turned round.
   due_date: { key: "coalesce(v.due_date, 'infinity')", type: 'timestamptz' },
-  priority: {
-    key: "array_position('{low,medium,high,urgent,critical}'::text[], v.priority)",
-    type: 'integer',
-  },
+  priority: { key: 'v.priority_rank', type: 'smallint' },
   title: { key: 'v.title', type: 'text' },
 } as const satisfies Record<TaskSort, Pick<Sort, 'key' | 'type'>>;
 

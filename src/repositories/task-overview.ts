@@ -60,7 +60,7 @@ export class TaskOverviewRepository extends BaseUserScopedRepository {
       .limit(1);
     return this.scope.first<Candidate>(
       this.db
-        .selectFrom(taskView(this.db).where('tasks.id', 'in', first).as('t'))
+        .selectFrom(taskView(this.db).where('t.id', 'in', first).as('t'))
         .select(['t.status', 't.priority', 't.due_date', 't.progress_percentage'])
         .select(['t.subtask_count', 't.subtask_done_count'])
         .select([

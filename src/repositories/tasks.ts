@@ -4,7 +4,7 @@ import type { TaskQuery } from '../contract/tasks.ts';
 import { BaseUserScopedRepository, type JsonDocument } from './base-user-scoped-repository.ts';
 import type { Page } from './page.ts';
 import { filterTasks, taskSort } from './task-filter.ts';
-import { taskView } from './task-view.ts';
+import { taskDetails, taskView } from './task-view.ts';
 
 /** A task as the rules need it, read and locked. */
 export interface LockedTask {
@@ -49,11 +49,12 @@ export class TaskRepository extends BaseUserScopedRepository {
   protected readonly table = 'tasks';
 
   list(query: TaskQuery): Promise<Page> {
-    return this.page(filterTasks(taskView(this.db), query), taskSort(query.sort), query);
+    const tasks = filterTasks(this.db.selectFrom('tasks').selectAll('tasks'), query);
+    return this.page(tasks, taskSort(query.sort), query, taskDetails(this.db));
   }
 
   get(id: string): Promise<JsonDocument | undefined> {
-    return this.document(taskView(this.db).where('tasks.id', '=', id));
+    return this.document(taskView(this.db).where('t.id', '=', id));
   }
 
   async exists(id: string): Promise<boolean> {

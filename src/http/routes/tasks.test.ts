@@ -332,7 +332,17 @@ test.each([
     await one.call('POST', `/api/subtasks/${subtask.id}/complete`, { completion_summary: 'done' });
     const done = await one.call('POST', `${path}/complete`, { completion_summary: 'done' });
     expect(done).toMatchObject({ status: 200, body: { status: 'done', context_id: task.id, subtask_done_count: 1 } });
-    expect((await one.call('DELETE', path)).status).toBe(200);
+    const bulk = await one.call('POST', '/api/tasks/bulk', {
+      operations: [
+        { op: 'create', task: { title: 'B', description: 'D', labels: ['bug', 'new'] } },
+        { op: 'update', id: later.id, patch: { priority: 'critical' } },
+        { op: 'delete', id: task.id },
+        { op: 'delete', id: task.id },
+      ],
+    });
+    expect(bulk.body.results.map((result: { status: number }) => result.status)).toEqual([201, 200, 200, 404]);
+    expect((await one.call('GET', '/api/tasks/next')).body.next_item.task.id).toBe(later.id);
+    expect((await one.call('GET', '/api/tasks/stats')).body.total).toBe(4);
   } finally {
     await open.close();
   }
