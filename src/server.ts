@@ -1,12 +1,12 @@
 /** The process that serves: database, logs, HTTP, in this order, and backwards when it ends. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { createAccess } from './access/wiring.ts';
+import type { createAccess } from './access/wiring.ts';
 import { systemClock } from './clock.ts';
 import type { Config } from './config.ts';
 import { openIsolation } from './database/isolation.ts';
 import { prepareServingDatabase, type ServingDatabase } from './database/serving.ts';
 import { type Problem, problem } from './errors.ts';
-import { createApp } from './http/app.ts';
+import type { createApp } from './http/app.ts';
 import type { Enforcement } from './isolation/scope.ts';
 import { createLogs, type Logs, type SecurityLog } from './log.ts';
 import { version } from './version.ts';
@@ -34,16 +34,28 @@ const isolationReminderMs = 3_600_000;
 /** @throws Problem what is wrong with the configuration, the database or the address */
 export async function startServer(config: Config, options: ServerOptions = {}): Promise<RunningServer> {
   const logs = options.logs ?? createLogs({ level: config.logLevel, logDir: config.logDir });
-  const database = await prepareServingDatabase(config, options.say ?? (() => {}));
+  const preparing = prepareServingDatabase(config, options.say ?? (() => {}));
+  // Half a second of loading that Postgres meanwhile starts in.
+  const [database, parts] = await Promise.all([preparing, loadParts()]);
   try {
-    return await serve(config, database, logs);
+    return await serve(config, database, logs, parts);
   } catch (error) {
     await database.stop();
     throw error;
   }
 }
 
-async function serve(config: Config, database: ServingDatabase, logs: Logs): Promise<RunningServer> {
+interface Parts {
+  readonly createAccess: typeof createAccess;
+  readonly createApp: typeof createApp;
+}
+
+async function loadParts(): Promise<Parts> {
+  const [wiring, app] = await Promise.all([import('./access/wiring.ts'), import('./http/app.ts')]);
+  return { createAccess: wiring.createAccess, createApp: app.createApp };
+}
+
+async function serve(config: Config, database: ServingDatabase, logs: Logs, parts: Parts): Promise<RunningServer> {
   const { enforcement, secret } = database;
   const { log, securityLog } = logs;
   const opened = openIsolation({
@@ -53,8 +65,8 @@ async function serve(config: Config, database: ServingDatabase, logs: Logs): Pro
   });
   const { isolation } = opened;
   try {
-    const access = createAccess({ config, secret, isolation, securityLog, clock: systemClock });
-    const app = await createApp({ config, log, securityLog, isolation, ...access });
+    const access = parts.createAccess({ config, secret, isolation, securityLog, clock: systemClock });
+    const app = await parts.createApp({ config, log, securityLog, isolation, ...access });
     const url = await app.listen({ host: config.host, port: config.port }).catch((error: unknown) => {
       throw listenFault(error, config);
     });
