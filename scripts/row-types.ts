@@ -48,7 +48,7 @@ ${[...new Set(rows.map((row) => row.table_name))].map((table) => `  ${table}: ${
 
 function tableType(table: string, columns: readonly Column[]): string {
   const lines = columns.map((column) => `  ${column.column_name}: ${columnType(column)};`);
-  return `interface ${pascal(table)}Table {\n${lines.join('\n')}\n}\n`;
+  return `export interface ${pascal(table)}Table {\n${lines.join('\n')}\n}\n`;
 }
 
 function columnType(column: Column): string {

@@ -1,7 +1,7 @@
 // Generated from a migrated database by `npm run generate`; do not edit.
 import type { ColumnType } from 'kysely';
 
-interface AgentsTable {
+export interface AgentsTable {
   id: string;
   name: string;
   description: ColumnType<string, string | undefined, string>;
@@ -17,7 +17,7 @@ interface AgentsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface ApiTokensTable {
+export interface ApiTokensTable {
   user_id: ColumnType<string, string | undefined, string>;
   id: string;
   name: string;
@@ -30,7 +30,7 @@ interface ApiTokensTable {
   created_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
-interface BranchContextsTable {
+export interface BranchContextsTable {
   id: string;
   branch_id: string;
   parent_project_id: ColumnType<string | null, string | null | undefined, string | null>;
@@ -50,7 +50,7 @@ interface BranchContextsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface GlobalContextsTable {
+export interface GlobalContextsTable {
   id: string;
   organization_id: ColumnType<string, string | undefined, string>;
   organization_standards: ColumnType<unknown, string | undefined, string>;
@@ -67,7 +67,7 @@ interface GlobalContextsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface IdempotencyKeysTable {
+export interface IdempotencyKeysTable {
   user_id: ColumnType<string, string | undefined, string>;
   id: string;
   key: string;
@@ -77,7 +77,7 @@ interface IdempotencyKeysTable {
   created_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
-interface LabelsTable {
+export interface LabelsTable {
   id: string;
   name: string;
   color: ColumnType<string, string | undefined, string>;
@@ -88,7 +88,7 @@ interface LabelsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface ProjectContextsTable {
+export interface ProjectContextsTable {
   id: string;
   project_id: string;
   parent_global_id: ColumnType<string | null, string | null | undefined, string | null>;
@@ -109,7 +109,7 @@ interface ProjectContextsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface ProjectGitBranchsTable {
+export interface ProjectGitBranchsTable {
   id: string;
   project_id: string;
   name: string;
@@ -124,7 +124,7 @@ interface ProjectGitBranchsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface ProjectsTable {
+export interface ProjectsTable {
   id: string;
   name: string;
   description: ColumnType<string, string | undefined, string>;
@@ -136,13 +136,13 @@ interface ProjectsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface RingfenceMigrationsTable {
+export interface RingfenceMigrationsTable {
   version: number;
   name: string;
   applied_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
-interface RulesTable {
+export interface RulesTable {
   id: string;
   name: string;
   content: string;
@@ -158,7 +158,7 @@ interface RulesTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface SessionsTable {
+export interface SessionsTable {
   user_id: ColumnType<string, string | undefined, string>;
   id: string;
   token_hash: Buffer;
@@ -171,7 +171,7 @@ interface SessionsTable {
   created_at: ColumnType<Date, Date | string | undefined, Date | string>;
 }
 
-interface TaskAssigneesTable {
+export interface TaskAssigneesTable {
   id: string;
   task_id: string;
   assignee_id: string;
@@ -181,7 +181,7 @@ interface TaskAssigneesTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface TaskContextsUnifiedTable {
+export interface TaskContextsUnifiedTable {
   id: string;
   task_id: string;
   parent_branch_id: ColumnType<string | null, string | null | undefined, string | null>;
@@ -205,7 +205,7 @@ interface TaskContextsUnifiedTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface TaskDependenciesTable {
+export interface TaskDependenciesTable {
   id: string;
   task_id: string;
   depends_on_task_id: string;
@@ -214,7 +214,7 @@ interface TaskDependenciesTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface TaskLabelsTable {
+export interface TaskLabelsTable {
   id: string;
   task_id: string;
   label_id: string;
@@ -222,7 +222,7 @@ interface TaskLabelsTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface TaskSubtasksTable {
+export interface TaskSubtasksTable {
   id: string;
   task_id: string;
   title: string;
@@ -244,7 +244,7 @@ interface TaskSubtasksTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface TasksTable {
+export interface TasksTable {
   id: string;
   git_branch_id: string;
   title: string;
@@ -267,7 +267,7 @@ interface TasksTable {
   user_id: ColumnType<string, string | undefined, string>;
 }
 
-interface UserAccessLogTable {
+export interface UserAccessLogTable {
   user_id: ColumnType<string, string | undefined, string>;
   id: ColumnType<string, string | undefined, string>;
   at: ColumnType<Date, Date | string | undefined, Date | string>;
@@ -280,7 +280,7 @@ interface UserAccessLogTable {
   request_id: ColumnType<string, string | undefined, string>;
 }
 
-interface UsersTable {
+export interface UsersTable {
   id: string;
   email: string;
   name: string;

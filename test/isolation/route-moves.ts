@@ -89,7 +89,7 @@ export const moves: Readonly<Record<string, Move>> = {
   'POST /api/tasks/bulk': {
     body: (w) => ({
       operations: [
-        { op: 'update', id: w.tasks, changes: { title: 'changed' } },
+        { op: 'update', id: w.tasks, patch: { title: 'changed' } },
         { op: 'delete', id: w.tasks },
       ],
     }),
