@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import { v7 as uuidv7 } from 'uuid';
-import type { ProductUserScope } from '../database/isolation.ts';
+import { BaseUserScopedRepository } from './base-user-scoped-repository.ts';
 
 /** What the first request with a key was answered. */
 export interface KeptAnswer {
@@ -13,12 +13,8 @@ export interface KeptAnswer {
 const sweptAtOnce = 20;
 
 /** The keys of one user: the same key of two users never meet. */
-export class IdempotencyKeyRepository {
-  readonly #scope: ProductUserScope;
-
-  constructor(scope: ProductUserScope) {
-    this.#scope = scope;
-  }
+export class IdempotencyKeyRepository extends BaseUserScopedRepository {
+  protected readonly table = 'idempotency_keys';
 
   /**
    * Takes the key for this transaction. While another transaction holds it, Postgres makes this one wait; the key is
@@ -27,12 +23,11 @@ export class IdempotencyKeyRepository {
    * @returns the id of the row, or undefined when the key has an answer already
    */
   async take(key: string, requestHash: Buffer): Promise<string | undefined> {
-    const { db } = this.#scope;
     const id = uuidv7();
     const [, taken] = await Promise.all([
       this.#sweep(key),
-      this.#scope.first<{ id: string }>(
-        db
+      this.scope.first<{ id: string }>(
+        this.db
           .insertInto('idempotency_keys')
           .values({ id, key, request_hash: requestHash })
           .onConflict((oc) => oc.constraint('uq_idempotency_keys_key').doNothing())
@@ -43,8 +38,8 @@ export class IdempotencyKeyRepository {
   }
 
   answerOf(key: string): Promise<KeptAnswer | undefined> {
-    return this.#scope.first<KeptAnswer>(
-      this.#scope.db
+    return this.scope.first<KeptAnswer>(
+      this.db
         .selectFrom('idempotency_keys')
         .select(['request_hash as requestHash', 'response_status as status', 'response_body as body'])
         .where('key', '=', key),
@@ -52,8 +47,8 @@ export class IdempotencyKeyRepository {
   }
 
   keep(id: string, status: number, body: string): Promise<number> {
-    return this.#scope.run(
-      this.#scope.db
+    return this.scope.run(
+      this.db
         .updateTable('idempotency_keys')
         .set({ response_status: status, response_body: body })
         .where('id', '=', id),
@@ -62,10 +57,9 @@ export class IdempotencyKeyRepository {
 
   /** Removes this key if it is older than a day, and a few other old ones that nobody is removing already. */
   #sweep(key: string): Promise<number> {
-    const { db } = this.#scope;
     const old = sql<boolean>`created_at < now() - interval '24 hours'`;
-    return this.#scope.run(
-      db
+    return this.scope.run(
+      this.db
         .deleteFrom('idempotency_keys')
         .where((eb) =>
           eb.and([

@@ -29,6 +29,9 @@ let bob: TestUser;
 let hers: World;
 let his: World;
 let before: Record<string, string>;
+/** His rows as they are, but for what the database fills in by itself. */
+const rows = new Map<OwnedTableName, Row>();
+type Row = Readonly<Record<string, unknown>>;
 
 beforeAll(async () => {
   server = await startTestServer();
@@ -36,6 +39,16 @@ beforeAll(async () => {
   hers = await plantWorld(server.database.url, ann.id);
   his = await plantWorld(server.database.url, bob.id);
   before = await fingerprint(server.database.url, ann.id);
+  await withOwner(server.database.url, async (owner) => {
+    for (const { table } of tables) {
+      const found = await owner.query<Row>(`select * from ${table} where user_id = $1 and id = $2`, [
+        bob.id,
+        his[table],
+      ]);
+      const { user_id: _, priority_rank: __, ...row } = found.rows[0] ?? {};
+      rows.set(table, row);
+    }
+  });
 });
 afterAll(() => server?.close());
 
@@ -55,8 +68,12 @@ const setPolicies = (verb: 'enable' | 'disable') =>
 
 const rolledBack = new Error('rolled back');
 
-/** Runs something as the user and takes it back. */
-async function attempt<T>(user: TestUser, work: (scope: ProductUserScope) => Promise<T>): Promise<T | string> {
+/** Runs something as the user and takes it back; a refusal is what is known of it, but for the ids that were sent. */
+async function attempt<T>(
+  user: TestUser,
+  work: (scope: ProductUserScope) => Promise<T>,
+  describe = (error: pg.DatabaseError) => error.code ?? '',
+): Promise<T | string> {
   let result: T | undefined;
   try {
     await server.isolation.withUser(user.caller, async (scope) => {
@@ -64,7 +81,7 @@ async function attempt<T>(user: TestUser, work: (scope: ProductUserScope) => Pro
       throw rolledBack;
     });
   } catch (error) {
-    if (error !== rolledBack) return error instanceof pg.DatabaseError ? (error.code ?? '') : String(error);
+    if (error !== rolledBack) return error instanceof pg.DatabaseError ? describe(error) : String(error);
   }
   return result as T;
 }
@@ -74,8 +91,37 @@ const selects = (table: OwnedTableName) => (scope: ProductUserScope) =>
 const deletes = (table: OwnedTableName, id: string) => (scope: ProductUserScope) =>
   scope.run(scope.db.deleteFrom(table).where('id', '=', id));
 
+/** Puts the user's row of the table back as it was, but for what is changed in it, in place of the one that was there. */
+const inserts = (table: OwnedTableName, changes: Row) => async (scope: ProductUserScope) => {
+  await deletes(table, his[table])(scope);
+  return scope.run(scope.db.insertInto(table).values({ ...rows.get(table), ...changes } as never));
+};
+
+/** A new row of his that refers to one of hers, or says that it is hers: refused, by whichever wall is there. */
+async function insertsHold({ table, references }: (typeof tables)[number]): Promise<void> {
+  expect(await attempt(bob, inserts(table, {})), table).toBe(1);
+  expect(await attempt(bob, inserts(table, { user_id: ann.id })), table).toMatch(/^42501$|may not set/);
+
+  for (const { column, table: parent } of references as OwnedReference[]) {
+    // A rule is about a project or about a branch.
+    const about = table === 'rules' && column === 'git_branch_id' ? { scope: 'branch', project_id: null } : {};
+    const refer = (id: string) =>
+      attempt(bob, inserts(table, { ...about, [column]: id }), ({ code, constraint, message, detail }) =>
+        [code, constraint, message, detail?.replaceAll(id, '<id>')].join(' | '),
+      );
+    const own = rows.get(table)?.[column] ?? his[parent as OwnedTableName];
+    expect(await refer(String(own)), `${table}.${column}`).toBe(1);
+    const foreign = await refer(hers[parent as OwnedTableName]);
+    expect(foreign, `${table}.${column}`).toMatch(new RegExp(`^23503 \\| fk_${table}_${column} `));
+    expect(foreign, `${table}.${column}`).toBe(await refer(uuidv7()));
+  }
+}
+
 async function holds(): Promise<void> {
-  for (const { table, references, updatable } of tables) {
+  for (const entry of tables) {
+    const { table, references, updatable } = entry;
+    await insertsHold(entry);
+
     // Reading: each sees the own row, and never the other's.
     const seen = await attempt(bob, selects(table));
     expect(seen, table).not.toContainEqual({ id: hers[table] });

@@ -1,7 +1,7 @@
 /** One row of every owned table for a user, put there by the owner: something for others to fail to reach. */
 import { v7 as uuidv7 } from 'uuid';
 import { withOwner } from '../../src/database/owner.ts';
-import { type OwnedTableName, ownedTables } from '../../src/isolation/owned-tables.ts';
+import { accountTables, type OwnedTableName, ownedTables } from '../../src/isolation/owned-tables.ts';
 
 /** Ids by table; also the second task, which the first depends on, and what belongs to the user's account. */
 export type World = Readonly<Record<OwnedTableName | 'second_task' | 'session' | 'api_token', string>>;
@@ -31,7 +31,8 @@ const describes: Partial<Record<OwnedTableName, OwnedTableName>> = {
   task_contexts_unified: 'tasks',
 };
 
-export async function plantWorld(ownerUrl: string, userId: string): Promise<World> {
+/** @param mark stands in every text of the rows, so that they can be told from another user's */
+export async function plantWorld(ownerUrl: string, userId: string, mark = 'canary'): Promise<World> {
   const ids: Record<string, string> = { second_task: uuidv7() };
   await withOwner(ownerUrl, async (owner) => {
     const insert = (table: string, id: string, assignments: string) => {
@@ -46,19 +47,20 @@ export async function plantWorld(ownerUrl: string, userId: string): Promise<Worl
       const described = describes[table];
       const id = table === 'global_contexts' ? userId : described ? ids[described] : uuidv7();
       ids[table] = id ?? '';
-      await insert(table, ids[table], needs[table]);
-      if (table === 'tasks') await insert('tasks', ids.second_task ?? '', needs.tasks);
+      const assignments = needs[table].replaceAll('canary', mark);
+      await insert(table, ids[table], assignments);
+      if (table === 'tasks') await insert('tasks', ids.second_task ?? '', assignments);
     }
     ids.session = uuidv7();
     ids.api_token = uuidv7();
     const hash = `decode('${'00'.repeat(32)}', 'hex')`;
     await owner.query(
-      `insert into sessions (user_id, id, token_hash, expires_at, user_agent) values ($1, $2, ${hash}, now() + interval '1 day', 'canary')`,
-      [userId, ids.session],
+      `insert into sessions (user_id, id, token_hash, expires_at, user_agent) values ($1, $2, ${hash}, now() + interval '1 day', $3)`,
+      [userId, ids.session, mark],
     );
     await owner.query(
-      `insert into api_tokens (user_id, id, name, token_hash, scopes) values ($1, $2, 'canary', ${hash}, '{read}')`,
-      [userId, ids.api_token],
+      `insert into api_tokens (user_id, id, name, token_hash, scopes) values ($1, $2, $3, ${hash}, '{read}')`,
+      [userId, ids.api_token, mark],
     );
   });
   return ids as World;
@@ -68,9 +70,12 @@ export async function plantWorld(ownerUrl: string, userId: string): Promise<Worl
 export async function fingerprint(ownerUrl: string, userId: string): Promise<Record<string, string>> {
   return withOwner(ownerUrl, async (owner) => {
     const hashes: Record<string, string> = {};
-    for (const table of [...ownedTables.map((t) => t.table), 'sessions', 'api_tokens', 'user_access_log']) {
+    for (const { table, column } of [
+      ...ownedTables.map((owned) => ({ ...owned, column: 'user_id' })),
+      ...accountTables,
+    ]) {
       const { rows } = await owner.query<{ hash: string }>(
-        `select count(*) || ' ' || coalesce(md5(string_agg(t::text, ',' order by t.id)), '') as hash from ${table} t where user_id = $1`,
+        `select count(*) || ' ' || coalesce(md5(string_agg(t::text, ',' order by t.id)), '') as hash from ${table} t where ${column} = $1`,
         [userId],
       );
       hashes[table] = rows[0]?.hash ?? '';
