@@ -27,7 +27,7 @@ declare module 'autocannon' {
     readonly errors: number;
     readonly timeouts: number;
     readonly non2xx: number;
-    readonly '2xx': number;
+    readonly statusCodeStats: Readonly<Record<string, { readonly count: number }>>;
   }
 
   export interface Run extends EventEmitter, PromiseLike<Result> {}

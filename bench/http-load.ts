@@ -37,10 +37,9 @@ export function openHttp(url: string, callers: BenchCallers): Measured {
       run.on('response', (_client: unknown, _status: number, _bytes: number, ms: number) => recorder.record(ms));
       const result = await run;
       if (result.errors + result.timeouts + result.non2xx > 0) {
-        const { errors, timeouts, non2xx } = result;
-        throw new Error(
-          `${order.operation}: ${errors} errors, ${timeouts} time-outs, ${non2xx} answers that are not 2xx`,
-        );
+        const { errors, timeouts, statusCodeStats } = result;
+        const codes = Object.entries(statusCodeStats).map(([status, { count }]) => `${count} × ${status}`);
+        throw new Error(`${order.operation}: ${errors} errors, ${timeouts} time-outs, answers: ${codes.join(', ')}`);
       }
       return recorder.sample();
     },

@@ -63,6 +63,13 @@ export const newTask = { title: 'Measured task', description: 'Created by the be
 /** The first part of a window does not count: connections are made and statements are prepared there. */
 const settleShare = 0.1;
 
+export class EmptyWindowError extends Error {
+  override readonly name = 'EmptyWindowError';
+  constructor({ operation, connections, windowMs }: MeasureOrder) {
+    super(`no ${operation} with ${connections} connections ended within ${windowMs} ms; try --window with more`);
+  }
+}
+
 /** Takes the durations of one window. What ends outside of it is left out. */
 export class Recorder {
   readonly #order: MeasureOrder;
@@ -87,15 +94,10 @@ export class Recorder {
     if (now >= this.#from && now < this.#until) this.#durations.push(durationMs);
   }
 
-  /** @throws Error when nothing was measured, for figures of nothing would look like any others */
+  /** @throws EmptyWindowError when nothing was measured, for figures of nothing would look like any others */
   sample(): Sample {
     const sorted = Float64Array.from(this.#durations).sort();
-    if (sorted.length === 0) {
-      const { operation, connections, windowMs } = this.#order;
-      throw new Error(
-        `no ${operation} with ${connections} connections ended within ${windowMs} ms; try --window with more`,
-      );
-    }
+    if (sorted.length === 0) throw new EmptyWindowError(this.#order);
     return {
       requests: sorted.length,
       perSecond: (sorted.length * 1000) / (this.#until - this.#from),

@@ -53,7 +53,7 @@ const full: Plan = {
 const quick: Plan = {
   name: 'quick',
   size: { users: 2_000, tasks: 20_000, callers: 50 },
-  options: { rounds: 5, connections, windowMs: 150 },
+  options: { rounds: 5, connections, windowMs: 200 },
   deadlineMs: 5 * 60_000,
 };
 
