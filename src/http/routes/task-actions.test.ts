@@ -178,3 +178,31 @@ test('assignees change as a set, and whoever is added again gets the new role', 
   ).toMatchObject({ status: 404, body: { detail: 'agent_id: there is no such row.' } });
   expect((await ann.call('GET', path)).body.assignees).toHaveLength(1);
 });
+
+test('everything at once on the same few tasks: nobody deadlocks', async () => {
+  const tasks = [await make(), await make(), await make(), await make()];
+  const parts = await Promise.all(tasks.map((task) => ann.call('POST', `${task.path}/subtasks`, { title: 'Part' })));
+  const turns = tasks.flatMap((task, i) => {
+    const other = tasks[(i + 1) % tasks.length] ?? task;
+    return [
+      () => ann.call('POST', `${task.path}/dependencies`, { depends_on_task_id: other.id }),
+      () => ann.call('PATCH', `${task.path}/labels`, { add: i % 2 === 0 ? ['p', 'q'] : ['q', 'p'], remove: ['r'] }),
+      () => ann.call('PATCH', task.path, { title: 'Changed' }),
+      () => ann.call('POST', '/api/tasks', { title: 'T', description: 'D', labels: ['q', 'r', 'p'] }),
+      () => ann.call('PATCH', `/api/subtasks/${parts[i]?.body.id}`, { progress_percentage: 100 }),
+      () => complete(other.path),
+      () =>
+        ann.call('POST', '/api/tasks/bulk', {
+          operations: [...tasks].reverse().map(({ id }) => ({ op: 'update', id, patch: { details: `by ${i}` } })),
+        }),
+      () => ann.call('PATCH', `${task.path}/assignees`, { add: [{ assignee_id: `a${i}` }] }),
+    ];
+  });
+  const answers = await Promise.all([...turns, ...turns].map((turn) => turn()));
+  for (const { status, body } of answers) {
+    expect(status).toBeLessThan(500);
+    expect(body.detail ?? '').not.toContain('Somebody else');
+  }
+  const removed = await Promise.all(tasks.flatMap(({ path }) => [ann.call('DELETE', path), ann.call('DELETE', path)]));
+  expect(removed.map((answer) => answer.status).sort()).toEqual([200, 200, 200, 200, 404, 404, 404, 404]);
+});
