@@ -67,6 +67,8 @@ export interface SystemScope<DB> extends StatementRunner<DB> {
 /** Accounts, before anybody is known: to sign in, to check a token, to register. It reaches no owned table. */
 export interface AccountsScope<DB> extends StatementRunner<DB> {
   readonly [accountsScope]: true;
+  /** What for; it stands in every statement. */
+  readonly purpose: string;
 }
 
 /**
@@ -158,7 +160,11 @@ export class Isolation<DB> {
   async withAccounts<T>(purpose: string, work: (scope: AccountsScope<DB>) => Promise<T>): Promise<T> {
     const transaction = await this.#options.system.begin('read write');
     return finish(transaction, async () => {
-      const result = await work(runner(transaction, this.#builder, this.#accountsFilter, purpose) as AccountsScope<DB>);
+      const scope = {
+        ...runner(transaction, this.#builder, this.#accountsFilter, purpose),
+        purpose,
+      } as AccountsScope<DB>;
+      const result = await work(scope);
       await transaction.commit();
       return result;
     });

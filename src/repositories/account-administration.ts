@@ -19,6 +19,7 @@ export class AccountAdministration {
   readonly #scope: ProductAccountsScope;
 
   constructor(scope: ProductAccountsScope) {
+    if (!scope?.purpose) throw new TypeError('the accounts scope is required');
     this.#scope = scope;
   }
 

@@ -33,6 +33,7 @@ export class AccountRepository {
   readonly #scope: ProductAccountsScope;
 
   constructor(scope: ProductAccountsScope) {
+    if (!scope?.purpose) throw new TypeError('the accounts scope is required');
     this.#scope = scope;
   }
 

@@ -89,6 +89,7 @@ export class ApiTokenCheckRepository {
   readonly #scope: ProductAccountsScope;
 
   constructor(scope: ProductAccountsScope) {
+    if (!scope?.purpose) throw new TypeError('the accounts scope is required');
     this.#scope = scope;
   }
 

@@ -61,6 +61,7 @@ export class RefreshTokenRepository {
   readonly #scope: ProductAccountsScope;
 
   constructor(scope: ProductAccountsScope) {
+    if (!scope?.purpose) throw new TypeError('the accounts scope is required');
     this.#scope = scope;
   }
 
