@@ -130,6 +130,7 @@ export class Transaction {
   readonly #opening: Promise<unknown>;
   #state: TransactionState = 'open';
   #broken = false;
+  #failure: unknown;
   readonly #onError = () => {
     this.#broken = true;
   };
@@ -160,8 +161,18 @@ export class Transaction {
     if (this.#state !== 'open') throw new DeadHandleError();
     const result = this.#send<Row>(statement);
     // A statement whose answer nobody awaits must not end the process when an earlier one fails.
-    result.catch(() => {});
+    result.catch((error: unknown) => {
+      if (!isAftermath(error)) this.#failure = error;
+    });
     return result;
+  }
+
+  /**
+   * Statements leave together, so those behind a failed one fail as well (25P02), and which failure a caller meets first
+   * is chance. @returns the failure that the others follow from, or the given one
+   */
+  causeOf(error: unknown): unknown {
+    return isAftermath(error) && this.#failure !== undefined ? this.#failure : error;
   }
 
   /** No further statement: what was sent so far and the COMMIT go out in one flush. */
@@ -231,6 +242,11 @@ export class Transaction {
     cork.call(stream);
     process.nextTick(() => uncork.call(stream));
   }
+}
+
+/** 25P02 in_failed_sql_transaction. */
+function isAftermath(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === '25P02';
 }
 
 /** SQLSTATEs of ringfence.current_user_id(). A fresh connection learns the pid and the clock anew. */

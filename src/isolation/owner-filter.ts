@@ -35,17 +35,18 @@ import {
 } from 'kysely';
 import type { UserId } from './identity.ts';
 import type { TableOwnership } from './owned-tables.ts';
+import type { Hole } from './prepared.ts';
 
 export type Ownership = ReadonlyMap<string, TableOwnership>;
 
 /** What a scope may reach. */
 export type Reach =
   /** The user's own rows; the normal case. */
-  | { readonly kind: 'own'; readonly userId: UserId }
+  | { readonly kind: 'own'; readonly userId: UserId | Hole }
   /** Isolation is off on a schema with owners: everybody's rows, new rows still get an owner. Accounts stay one's own. */
-  | { readonly kind: 'everyone'; readonly userId: UserId }
+  | { readonly kind: 'everyone'; readonly userId: UserId | Hole }
   /** Isolation is off on the schema before it: there is no owner to filter by or to record. Accounts stay one's own. */
-  | { readonly kind: 'ownerless'; readonly userId: UserId }
+  | { readonly kind: 'ownerless'; readonly userId: UserId | Hole }
   /** System mode: everybody's rows, accounts included. */
   | { readonly kind: 'system' }
   /** Before anybody is known: accounts alone, owned tables refused. */
@@ -232,7 +233,10 @@ export class OwnerFilter extends OperationNodeTransformer {
 }
 
 /** While isolation is off, accounts stay with their user. */
-function isOwnAccount(reach: Reach, table: TableOwnership): reach is Extract<Reach, { readonly userId: UserId }> {
+function isOwnAccount(
+  reach: Reach,
+  table: TableOwnership,
+): reach is Extract<Reach, { readonly userId: UserId | Hole }> {
   return table.kind === 'account' && 'userId' in reach;
 }
 

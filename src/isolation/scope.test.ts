@@ -232,3 +232,41 @@ test('sqlAs runs as the user and rolls back unless told to write', async () => {
   expect(await server.isolation.readAsUser(bob.caller, names)).toEqual([{ name: 'Bob’s' }]);
   await server.isolation.sqlAs(ann.caller, `update projects set name = 'Ann’s'`, { write: true });
 });
+
+describe('statements that leave together', () => {
+  const duplicate = (scope: ProductUserScope) =>
+    scope.run(
+      scope.db.insertInto('labels').values([
+        { id: bob.id, name: 'twice' },
+        { id: ann.id, name: 'twice' },
+      ]),
+    );
+
+  test('the failure that is told is the first one’s, whichever is met first', async () => {
+    for (const order of [0, 1]) {
+      const attempt = server.isolation.withUser(ann.caller, async (scope) => {
+        const both = [duplicate(scope), names(scope)];
+        if (order === 1) both.reverse();
+        for (const answer of both) await answer;
+      });
+      await expect(attempt).rejects.toMatchObject({ code: '23505' });
+    }
+  });
+
+  test('an answer that nobody waits for ends nothing but its transaction', async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => unhandled.push(error);
+    process.on('unhandledRejection', note);
+    await server.isolation
+      .withUser(ann.caller, async (scope) => {
+        const first = duplicate(scope);
+        void names(scope);
+        await first;
+      })
+      .catch(() => {});
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', note);
+    expect(unhandled).toEqual([]);
+    expect(await server.isolation.readAsUser(ann.caller, names)).toHaveLength(1);
+  });
+});

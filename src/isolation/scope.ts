@@ -9,6 +9,7 @@ import type { ConnectionPool, Statement, Transaction } from './connection.ts';
 import { type IdentityKey, mintIdentity, parseUserId, type UserId } from './identity.ts';
 import { everybodyMark } from './owned-tables.ts';
 import { OwnerFilter, type Ownership } from './owner-filter.ts';
+import { bind, callerHole, type Hole, type PreparedStatement } from './prepared.ts';
 
 /** Anything that turns into one SQL statement: every query of the builder. */
 export interface Compilable<Row> {
@@ -56,6 +57,11 @@ declare const accountsScope: unique symbol;
 export interface UserScope<DB> extends StatementRunner<DB> {
   readonly [userScope]: true;
   readonly caller: Caller;
+  /** Like `first`, with a statement that was made before. */
+  firstPrepared<Args extends Readonly<Record<string, unknown>>, Row>(
+    statement: PreparedStatement<DB, Args, Row>,
+    values: Args,
+  ): Promise<Row | undefined>;
 }
 
 /** System mode: everybody's rows. A capability that is asked for, never a missing user (I7). */
@@ -99,6 +105,7 @@ export class Isolation<DB> {
   readonly #builder = new Kysely<DB>({ dialect: coldDialect });
   readonly #systemFilter: OwnerFilter;
   readonly #accountsFilter: OwnerFilter;
+  readonly #prepared = new WeakMap<object, Statement & { readonly catalogueSize: number }>();
 
   constructor(options: IsolationOptions<DB>) {
     this.enforcement = options.enforcement;
@@ -227,9 +234,34 @@ export class Isolation<DB> {
   }
 
   #userScope(transaction: Transaction, caller: Caller): UserScope<DB> {
+    const filter = this.#userFilter(caller.userId);
+    const firstPrepared: UserScope<DB>['firstPrepared'] = <Args, Row>(
+      statement: PreparedStatement<DB, Readonly<Record<string, unknown>>, Row>,
+      values: Args,
+    ) => {
+      const { sql, parameters } = this.#prepare(statement);
+      const bound = bind(parameters, caller.userId, values as Readonly<Record<string, unknown>>);
+      return mayBeIgnored<Row | undefined>(
+        async () => (await transaction.query<Row & Record<string, unknown>>({ sql, parameters: bound })).rows[0],
+      );
+    };
+    return { ...runner(transaction, this.#builder, filter, undefined), firstPrepared, caller } as UserScope<DB>;
+  }
+
+  #userFilter(userId: UserId | Hole): OwnerFilter {
     const kind = ({ on: 'own', off: 'everyone', ownerless: 'ownerless' } as const)[this.enforcement];
-    const filter = new OwnerFilter(this.#options.ownership, { kind, userId: caller.userId });
-    return { ...runner(transaction, this.#builder, filter, undefined), caller } as UserScope<DB>;
+    return new OwnerFilter(this.#options.ownership, { kind, userId });
+  }
+
+  #prepare<Row>(statement: PreparedStatement<DB, Readonly<Record<string, unknown>>, Row>): Statement {
+    // One catalogue for the life of a server; but a test that takes it away must be noticed.
+    const catalogueSize = this.#options.ownership.size;
+    const known = this.#prepared.get(statement);
+    if (known?.catalogueSize === catalogueSize) return known;
+    const compiled = compile(statement.build(this.#builder), this.#userFilter(callerHole));
+    const prepared = { ...compiled, catalogueSize };
+    this.#prepared.set(statement, prepared);
+    return prepared;
   }
 }
 
@@ -243,6 +275,10 @@ export interface SqlResult {
 const compiler = new PostgresQueryCompiler();
 
 /** The owner filter goes over every statement here, once, on its way out; the builder knows nothing of it. */
+function compile(query: Compilable<unknown>, filter: OwnerFilter): Statement {
+  return compiler.compileQuery(filter.transformNode(query.toOperationNode()), createQueryId());
+}
+
 function runner<DB>(
   transaction: Transaction,
   db: Kysely<DB>,
@@ -251,17 +287,24 @@ function runner<DB>(
 ): StatementRunner<DB> {
   const mark = reason === undefined ? undefined : `/* SYSTEM: ${reason.replaceAll(/[^\w .,:-]/g, ' ')} */`;
   const send = <Row>(query: Compilable<Row>) => {
-    const { sql, parameters } = compiler.compileQuery(filter.transformNode(query.toOperationNode()), createQueryId());
+    const { sql, parameters } = compile(query, filter);
     // Behind the first word: pg_stat_statements drops a comment that leads (seen on 18.4), and G56 looks there for it.
     const marked = mark === undefined ? sql : sql.replace(/^\w+/, (verb) => `${verb} ${mark}`);
     return transaction.query<Row & Record<string, unknown>>({ sql: marked, parameters });
   };
   return {
     db,
-    all: async (query) => (await send(query)).rows,
-    first: async (query) => (await send(query)).rows[0],
-    run: async (query) => (await send(query)).rowCount ?? 0,
+    all: (query) => mayBeIgnored(async () => (await send(query)).rows),
+    first: (query) => mayBeIgnored(async () => (await send(query)).rows[0]),
+    run: (query) => mayBeIgnored(async () => (await send(query)).rowCount ?? 0),
   };
+}
+
+/** Work that has failed elsewhere leaves the answers of its other statements lying: no reason to end the process. */
+function mayBeIgnored<T>(ask: () => Promise<T>): Promise<T> {
+  const answer = ask();
+  answer.catch(() => {});
+  return answer;
 }
 
 /** The refusal wins over whatever a statement of somebody who may not act ran into. */
@@ -276,7 +319,7 @@ async function finish<T>(transaction: Transaction, work: () => Promise<T>): Prom
     return await work();
   } catch (error) {
     await transaction.rollback(error);
-    throw error;
+    throw transaction.causeOf(error);
   }
 }
 

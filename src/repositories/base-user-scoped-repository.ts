@@ -40,12 +40,8 @@ export abstract class BaseUserScopedRepository {
   }
 
   /** The one row of a view as JSON, or undefined. */
-  protected async document(view: View): Promise<JsonDocument | undefined> {
-    return this.scope.first<JsonDocument>(
-      this.db
-        .selectFrom(view.as('r'))
-        .select([sql<string>`row_to_json(r)::text`.as('json'), sql<number>`r.version`.as('version')]),
-    );
+  protected document(view: View): Promise<JsonDocument | undefined> {
+    return this.scope.first(documentStatement(this.db, view));
   }
 
   /**
@@ -83,6 +79,13 @@ export abstract class BaseUserScopedRepository {
   protected page(view: View, sort: Sort, request: PageRequest, details?: View): Promise<Page> {
     return page(this.scope, view, sort, request, details);
   }
+}
+
+/** The one row of a view as JSON. */
+export function documentStatement(db: ProductUserScope['db'], view: View): Compilable<JsonDocument> {
+  return db
+    .selectFrom(view.as('r'))
+    .select([sql<string>`row_to_json(r)::text`.as('json'), sql<number>`r.version`.as('version')]);
 }
 
 /** @throws Problem `not_found`; the same whether the row is another user's or nobody's (I8) */

@@ -5,7 +5,7 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Database } from '../database/tables.gen.ts';
 import { problem } from '../errors.ts';
-import type { StatementRunner } from '../isolation/scope.ts';
+import type { Compilable, StatementRunner } from '../isolation/scope.ts';
 import type { View } from './base-user-scoped-repository.ts';
 
 export interface PageRequest {
@@ -30,11 +30,29 @@ export interface Sort {
   readonly direction: 'asc' | 'desc';
 }
 
-interface PageRow {
+export interface PageRow {
   items: string;
   count: number;
   last_key: string | null;
   last_id: string | null;
+}
+
+/** The last row of the page before: its sort key as text, and its id; values, or arguments of a prepared statement. */
+export interface Position {
+  readonly key: string | RawBuilder<string>;
+  readonly id: string | RawBuilder<string>;
+}
+
+export async function page(
+  scope: StatementRunner<Database>,
+  view: View,
+  sort: Sort,
+  request: PageRequest,
+  details?: View,
+): Promise<Page> {
+  const after = readCursor(sort, request.cursor);
+  const row = await scope.first(pageStatement(scope.db, view, sort, request.limit, after, details));
+  return pageOf(row, sort, request.limit);
 }
 
 /**
@@ -45,24 +63,23 @@ interface PageRow {
  * @param details for rows that show more than they are sorted and filtered by: one row, made of the view's row `t`. It
  *   runs for the rows of the page alone.
  */
-export async function page(
-  scope: StatementRunner<Database>,
+export function pageStatement(
+  db: StatementRunner<Database>['db'],
   view: View,
   sort: Sort,
-  request: PageRequest,
+  limit: number,
+  after: Position | undefined,
   details?: View,
-): Promise<Page> {
-  const { limit } = request;
+): Compilable<PageRow> {
   const key = sql.raw(sort.key);
   const direction = sql.raw(sort.direction);
-  const after = request.cursor === undefined ? undefined : afterCursor(sort, request.cursor);
-  const from = scope.db.selectFrom(view.as('v'));
+  const from = db.selectFrom(view.as('v'));
   const columns: View = details ? from.selectAll('v') : from.select(['v.id', sql`to_json(v)`.as('item')]);
-  const sorted: View = (after ? columns.where(after) : columns)
+  const sorted: View = (after ? columns.where(isAfter(sort, after)) : columns)
     .select(sql`${key}`.as('sort_key'))
     .orderBy(sql`${key} ${direction}, v.id ${direction}`)
     .limit(limitOf(limit + 1));
-  const limited = scope.db.selectFrom(sorted.as('t'));
+  const limited = db.selectFrom(sorted.as('t'));
   const items: View = details
     ? limited.innerJoinLateral(details.as('d'), (join) => join.onTrue()).select(sql`to_json(d)`.as('item'))
     : limited.select('t.item');
@@ -71,22 +88,23 @@ export async function page(
     sql<string>`t.id::text`.as('id'),
     sql<number>`row_number() over (order by t.sort_key ${direction}, t.id ${direction})`.as('n'),
   ]);
-  const row = await scope.first<PageRow>(
-    scope.db
-      .selectFrom(rows.as('r'))
-      .select([
-        sql<string>`coalesce(json_agg(r.item order by r.n) filter (where r.n <= ${limit}), '[]')::text`.as('items'),
-        sql<number>`count(*)`.as('count'),
-        sql<string>`max(r.key) filter (where r.n = ${limit})`.as('last_key'),
-        sql<string>`max(r.id) filter (where r.n = ${limit})`.as('last_id'),
-      ]),
-  );
+  return db
+    .selectFrom(rows.as('r'))
+    .select([
+      sql<string>`coalesce(json_agg(r.item order by r.n) filter (where r.n <= ${limit}), '[]')::text`.as('items'),
+      sql<number>`count(*)`.as('count'),
+      sql<string | null>`max(r.key) filter (where r.n = ${limit})`.as('last_key'),
+      sql<string | null>`max(r.id) filter (where r.n = ${limit})`.as('last_id'),
+    ]);
+}
+
+export function pageOf(row: PageRow | undefined, sort: Sort, limit: number): Page {
   if (!row) throw problem('internal_error', 'an aggregate returned no row');
   const more = row.count > limit && row.last_key !== null && row.last_id !== null;
   return { items: row.items, next_cursor: more ? writeCursor(sort, row.last_key ?? '', row.last_id ?? '') : null };
 }
 
-const usualLimits = new Set([10, 20, 25, 50, 100]);
+export const usualLimits: ReadonlySet<number> = new Set([10, 20, 25, 50, 100]);
 
 /**
  * A literal for the usual limits. With a parameter Postgres takes its plan for any limit to cost more than one for this
@@ -97,8 +115,7 @@ function limitOf(limit: number) {
   return usualLimits.has(limit - 1) ? sql<number>`${sql.raw(String(limit))}` : limit;
 }
 
-function afterCursor(sort: Sort, cursor: string): RawBuilder<boolean> {
-  const { key, id } = readCursor(sort, cursor);
+function isAfter(sort: Sort, { key, id }: Position): RawBuilder<boolean> {
   const compare = sql.raw(sort.direction === 'asc' ? '>' : '<');
   const type = sql.raw(sort.type);
   return sql<boolean>`(${sql.raw(sort.key)}, v.id) ${compare} (${key}::text::${type}, ${id}::text::uuid)`;
@@ -118,7 +135,9 @@ const keyForms = {
   text: /^[^\0]{0,1000}$/su,
 } satisfies Record<Sort['type'], RegExp>;
 
-function readCursor(sort: Sort, cursor: string): { key: string; id: string } {
+/** @throws Problem `invalid_cursor` for anything that this list did not give out */
+export function readCursor(sort: Sort, cursor: string | undefined): { key: string; id: string } | undefined {
+  if (cursor === undefined) return undefined;
   const refuse = () =>
     problem('invalid_cursor', 'cursor: not one that this list gave out; start again without a cursor.');
   if (cursor.length > cursorCharsMax || !/^[\w-]+$/.test(cursor)) throw refuse();

@@ -1,8 +1,10 @@
 import { type RawBuilder, sql } from 'kysely';
 import type { Priority, TaskStatus } from '../contract/task-fields.ts';
 import type { TaskQuery } from '../contract/tasks.ts';
-import { BaseUserScopedRepository, type JsonDocument } from './base-user-scoped-repository.ts';
-import type { Page } from './page.ts';
+import type { Database } from '../database/tables.gen.ts';
+import { PreparedStatement } from '../isolation/prepared.ts';
+import { BaseUserScopedRepository, documentStatement, type JsonDocument } from './base-user-scoped-repository.ts';
+import { type Page, type PageRow, pageOf, pageStatement, readCursor, usualLimits } from './page.ts';
 import { filterTasks, taskSort } from './task-filter.ts';
 import { taskDetails, taskView } from './task-view.ts';
 
@@ -45,16 +47,43 @@ export interface TaskChange {
   readonly progress_percentage?: number | undefined;
 }
 
+const oneTask = new PreparedStatement<Database, { id: string }, JsonDocument>((db, argument) =>
+  documentStatement(db, taskView(db).where('t.id', '=', argument('id'))),
+);
+
+type PlainList = PreparedStatement<Database, { key: string; id: string }, PageRow>;
+const plainLists = new Map<string, PlainList>();
+const noPosition = { key: '', id: '' };
+
+/** The list without a filter, as it is asked for most: one statement for each order, usual limit, and first or later page. */
+function plainList(name: TaskQuery['sort'], limit: number, later: boolean): PlainList {
+  const known = plainLists.get(`${name} ${limit} ${later}`);
+  if (known) return known;
+  const made: PlainList = new PreparedStatement((db, argument) => {
+    const after = later ? { key: argument('key'), id: argument('id') } : undefined;
+    return pageStatement(db, db.selectFrom('tasks').selectAll('tasks'), taskSort(name), limit, after, taskDetails(db));
+  });
+  plainLists.set(`${name} ${limit} ${later}`, made);
+  return made;
+}
+
 export class TaskRepository extends BaseUserScopedRepository {
   protected readonly table = 'tasks';
 
-  list(query: TaskQuery): Promise<Page> {
-    const tasks = filterTasks(this.db.selectFrom('tasks').selectAll('tasks'), query);
-    return this.page(tasks, taskSort(query.sort), query, taskDetails(this.db));
+  async list(query: TaskQuery): Promise<Page> {
+    const { sort: name, limit, cursor, ...filter } = query;
+    const sort = taskSort(name);
+    if (Object.keys(filter).length === 0 && usualLimits.has(limit)) {
+      const after = readCursor(sort, cursor);
+      const statement = plainList(name, limit, after !== undefined);
+      return pageOf(await this.scope.firstPrepared(statement, after ?? noPosition), sort, limit);
+    }
+    const tasks = filterTasks(this.db.selectFrom('tasks').selectAll('tasks'), filter);
+    return this.page(tasks, sort, query, taskDetails(this.db));
   }
 
   get(id: string): Promise<JsonDocument | undefined> {
-    return this.document(taskView(this.db).where('t.id', '=', id));
+    return this.scope.firstPrepared(oneTask, { id });
   }
 
   async exists(id: string): Promise<boolean> {
