@@ -125,8 +125,52 @@ describe('what cannot be confined is refused', () => {
         .selectFrom('tasks')
         .select('tasks.id'),
   };
+  Object.assign(cases, {
+    'sql.id in a sub-select': () =>
+      db.selectFrom(sql<{ name: string }>`(select name from ${sql.id('labels')})`.as('x')).selectAll(),
+    'sql.id with a schema': () =>
+      db.selectFrom(sql<{ name: string }>`(select name from ${sql.id('public', 'labels')})`.as('x')).selectAll(),
+    'sql.ref as a source': () => db.selectFrom(sql.ref<{ name: string }>('labels').as('x')).selectAll(),
+    'sql.ref with a schema': () =>
+      db.selectFrom(sql<{ name: string }>`(select name from ${sql.ref('public.labels')})`.as('x')).selectAll(),
+    'sql.id in a join': () =>
+      db
+        .selectFrom('agents')
+        .innerJoin(sql<{ id: string }>`${sql.id('labels')}`.as('x'), (join) => join.onTrue())
+        .select('agents.id'),
+    'sql.join of names': () =>
+      db.selectFrom(sql<{ id: string }>`(select 1 from ${sql.join([sql.id('labels')])})`.as('x')).selectAll(),
+    'a union at the end': () =>
+      db
+        .selectFrom('agents')
+        .select('id')
+        .modifyEnd(sql`union all select id from ${sql.id('labels')}`),
+    'an aliased table inside raw SQL': () =>
+      db.selectFrom('labels').select((eb) => sql<string>`(select l.name from ${eb.table('labels').as('l')})`.as('n')),
+    'a name in disguise': () => db.selectFrom(sql<{ id: string }>`(select * from U&"l\\0061bels")`.as('x')).selectAll(),
+    'a table as XML': () => db.selectNoFrom(sql`table_to_xml('x', true, true, '')`.as('x')),
+    'setting the owner by key and value': () => db.updateTable('labels').set('user_id', 'b'),
+  });
   test.each(Object.keys(cases))('%s', (name) => {
     expect(() => confined(cases[name]?.() ?? db.selectFrom('tasks'))).toThrow(UnconfinedStatementError);
+  });
+
+  test('an OR in ON stays inside its parentheses', () => {
+    const query = db
+      .selectFrom('tasks as t')
+      .innerJoin('labels as l', (join) => join.on(sql<boolean>`l.name = t.title or l.id = t.id`))
+      .select('l.name');
+    expect(confined(query).text).toContain('on (l.name = t.title or l.id = t.id) and "l"."user_id" = $1');
+  });
+
+  test('raw SQL may qualify columns through the builder, and hold built sub-queries', () => {
+    const query = db
+      .selectFrom('tasks')
+      .select((eb) => [
+        sql<string>`lower(${sql.ref('tasks.title')})`.as('t'),
+        sql<number>`1 + ${eb.selectFrom('labels').select(eb.fn.countAll().as('n'))}`.as('n'),
+      ]);
+    expect(confined(query).parameters).toEqual([userId, userId]);
   });
 
   test('raw SQL may qualify columns', () => {

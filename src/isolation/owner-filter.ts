@@ -15,8 +15,9 @@ import {
   FunctionNode,
   IdentifierNode,
   type InsertQueryNode,
-  JoinNode,
+  type JoinNode,
   type MergeQueryNode,
+  OnNode,
   type OperationNode,
   OperationNodeTransformer,
   OperatorNode,
@@ -60,10 +61,9 @@ export class UnconfinedStatementError extends Error {
 /** Made once a regular expression: it holds every table's name. */
 const mentions = new WeakMap<Ownership, RegExp>();
 
-/** Where a table may stand as a source of rows or as a mere name; anywhere else it is refused. */
+/** Where a table may stand as a source of rows or as a mere name, also under an alias; anywhere else it is refused. */
 const knownParents = new Set([
   'FromNode',
-  'AliasNode',
   'JoinNode',
   'UsingNode',
   'UpdateQueryNode',
@@ -72,6 +72,11 @@ const knownParents = new Set([
   'ReferenceNode',
   'SelectModifierNode',
 ]);
+
+const queries = new Set(['SelectQueryNode', 'InsertQueryNode', 'UpdateQueryNode', 'DeleteQueryNode']);
+
+/** Ways for raw SQL to read a table whose name does not stand in it as such. */
+const disguises = /\b(?:query|table|cursor|schema|database)_to_xml|U&["']/i;
 
 export class OwnerFilter extends OperationNodeTransformer {
   readonly #ownership: Ownership;
@@ -125,7 +130,8 @@ export class OwnerFilter extends OperationNodeTransformer {
 
   /** Raw SQL is opaque: it may qualify a column with a table's name, and never read from one. */
   protected override transformRaw(node: RawNode): RawNode {
-    if (this.#mentionsTable.test(node.sqlFragments.join(' ? '))) {
+    const text = node.sqlFragments.join(' ? ');
+    if (this.#mentionsTable.test(text) || disguises.test(text)) {
       throw new UnconfinedStatementError('raw SQL names an owned table; build that part with the query builder');
     }
     return super.transformRaw(node);
@@ -133,11 +139,30 @@ export class OwnerFilter extends OperationNodeTransformer {
 
   protected override transformTable(node: TableNode): TableNode {
     const name = tableName(node);
-    const parent = this.nodeStack.at(-2)?.kind ?? 'none';
+    const above = this.nodeStack.at(-2)?.kind ?? 'none';
+    const parent = above === 'AliasNode' ? (this.nodeStack.at(-3)?.kind ?? 'none') : above;
     if (name !== undefined && this.#ownership.has(name) && !knownParents.has(parent)) {
       throw new UnconfinedStatementError(`${name} is used in a place that is not confined (${parent})`);
     }
     return super.transformTable(node);
+  }
+
+  /** A table's name that comes into raw SQL through the builder (`sql.id`, `sql.ref`) instead of standing in its text. */
+  protected override transformIdentifier(node: IdentifierNode): IdentifierNode {
+    if (this.#ownership.has(node.name) && this.#isInRaw() && !this.#qualifiesColumn()) {
+      throw new UnconfinedStatementError(`raw SQL names ${node.name}; build that part with the query builder`);
+    }
+    return super.transformIdentifier(node);
+  }
+
+  /** Whether raw SQL is nearer than the query that it is a part of. */
+  #isInRaw(): boolean {
+    return this.nodeStack.findLast(({ kind }) => kind === 'RawNode' || queries.has(kind))?.kind === 'RawNode';
+  }
+
+  /** `tasks` in `tasks.status`. */
+  #qualifiesColumn(): boolean {
+    return this.nodeStack.at(-3)?.kind === 'TableNode' && this.nodeStack.at(-4)?.kind === 'ReferenceNode';
   }
 
   /** The condition that keeps a source of rows within reach; none when it is no owned table. */
@@ -163,7 +188,7 @@ export class OwnerFilter extends OperationNodeTransformer {
     const confined = joins?.map((join) => {
       const [condition] = this.#confine(join.table);
       if (!condition) return join;
-      if (join.joinType === 'InnerJoin' || join.joinType === 'LeftJoin') return JoinNode.cloneWithOn(join, condition);
+      if (join.joinType === 'InnerJoin' || join.joinType === 'LeftJoin') return confinedOn(join, condition);
       if (join.joinType === 'CrossJoin') {
         conditions.push(condition);
         return join;
@@ -183,7 +208,9 @@ export class OwnerFilter extends OperationNodeTransformer {
     const name = target ? named(target).name : undefined;
     const table = name === undefined ? undefined : this.#ownership.get(name);
     if (!table || this.#reach.kind === 'system' || this.#reach.kind === 'accounts') return;
-    if (ColumnNode.is(column) && column.column.name === table.column && table.column === 'user_id') {
+    const plain = ReferenceNode.is(column) ? column.column : column;
+    if (!ColumnNode.is(plain)) throw new UnconfinedStatementError(`a statement sets something of ${name} unknown here`);
+    if (plain.column.name === table.column && table.column === 'user_id') {
       throw new UnconfinedStatementError(`a statement may not set ${name}.user_id; the scope does`);
     }
   }
@@ -265,6 +292,11 @@ function equals(left: OperationNode, right: OperationNode): OperationNode {
 function ofEverybody(alias: string): OperationNode {
   const id = CastNode.create(columnOf(alias, 'id'), DataTypeNode.create('text'));
   return BinaryOperationNode.create(id, OperatorNode.create('<>'), ValueNode.createImmediate(''));
+}
+
+function confinedOn(join: JoinNode, condition: OperationNode): JoinNode {
+  const on = join.on ? AndNode.create(ParensNode.create(join.on.on), condition) : condition;
+  return { ...join, on: OnNode.create(on) };
 }
 
 function withConditions<Node extends { readonly where?: WhereNode }>(node: Node, conditions: OperationNode[]): Node {

@@ -154,6 +154,78 @@ describe('a pool of one, and two users', () => {
   });
 });
 
+describe('what a statement leaves on its connection', () => {
+  const settings = {
+    client_encoding: 'LATIN1',
+    search_path: 'pg_catalog',
+    row_security: 'off',
+    default_transaction_read_only: 'on',
+    statement_timeout: '1',
+    TimeZone: 'Asia/Tokyo',
+  };
+
+  test.each(Object.entries(settings))('%s = %s is forgotten before the next user', async (name, value) => {
+    const { isolation, close } = narrow();
+    const fresh = await isolation.sqlAs(bob.caller, `select current_setting('${name}') as v`, { write: false });
+    await isolation.sqlAs(ann.caller, `select set_config('${name}', '${value}', false)`, { write: true });
+    const seen = await isolation.sqlAs(bob.caller, `select current_setting('${name}') as v`, { write: false });
+    expect(seen.rows).toEqual(fresh.rows);
+    expect(await isolation.readAsUser(bob.caller, names)).toEqual([{ name: 'Bob’s' }]);
+    await close();
+  });
+
+  test('session locks are let go', async () => {
+    const { isolation, close } = narrow();
+    await isolation.sqlAs(ann.caller, 'select pg_advisory_lock(4711)', { write: true });
+    await isolation.readAsUser(bob.caller, names);
+    expect((await owner((client) => client.query('select pg_try_advisory_lock(4711) as free'))).rows).toEqual([
+      { free: true },
+    ]);
+    await close();
+  });
+});
+
+describe('faults that end nothing', () => {
+  test('work that throws before it returns a promise, for somebody who may not act', async () => {
+    const unhandled: unknown[] = [];
+    const note = (error: unknown) => unhandled.push(error);
+    process.on('unhandledRejection', note);
+    const caller = { ...ann.caller, sessionId: bob.id };
+    const thrower = () => {
+      throw new Error('at once');
+    };
+    await expect(server.isolation.withUser(caller, thrower)).rejects.toThrow('at once');
+    await expect(server.isolation.readAsUser(caller, thrower)).rejects.toThrow('at once');
+    await expect(server.isolation.asSystem({ actor: caller, reason: 'x' }, thrower)).rejects.toThrow('at once');
+    await new Promise((resolve) => setImmediate(resolve));
+    process.off('unhandledRejection', note);
+    expect(unhandled).toEqual([]);
+  });
+
+  test('backends that are terminated while requests run: an error each, and the server goes on', async () => {
+    const uncaught: unknown[] = [];
+    const note = (error: unknown) => uncaught.push(error);
+    process.on('uncaughtException', note);
+    let running = true;
+    const loops = Array.from({ length: 8 }, async () => {
+      while (running) await server.isolation.readAsUser(ann.caller, names).catch(() => {});
+    });
+    await owner(async (client) => {
+      for (let round = 0; round < 20; round += 1) {
+        await client.query(
+          `select pg_terminate_backend(pid) from pg_stat_activity
+           where usename = 'ringfence_app' and datname = current_database()`,
+        );
+      }
+    });
+    running = false;
+    await Promise.all(loops);
+    process.off('uncaughtException', note);
+    expect(uncaught).toEqual([]);
+    expect(await server.isolation.readAsUser(ann.caller, names)).toEqual([{ name: 'Ann’s' }]);
+  });
+});
+
 describe('who may act at all', () => {
   test('a suspended account, an ended session and an older token are refused at once, for reads and writes', async () => {
     const cases: [change: string, restore: string][] = [

@@ -228,9 +228,11 @@ export class Isolation<DB> {
     return transaction;
   }
 
-  async #admit(transaction: Transaction, caller: Caller): Promise<void> {
-    const { rows } = await transaction.query(this.#options.admission(caller));
-    if (rows.length === 0) throw problem('unauthenticated', 'Invalid token');
+  #admit(transaction: Transaction, caller: Caller): Promise<void> {
+    return mayBeIgnored(async () => {
+      const { rows } = await transaction.query(this.#options.admission(caller));
+      if (rows.length === 0) throw problem('unauthenticated', 'Invalid token');
+    });
   }
 
   #userScope(transaction: Transaction, caller: Caller): UserScope<DB> {
