@@ -11,7 +11,7 @@ const sentStatement = z.object({ text: z.string(), values: z.array(z.unknown()) 
 
 /**
  * @param work one transaction of a user
- * @returns what it sent between the scope's own statements (BEGIN, identity, admission) and COMMIT
+ * @returns what it sent between the scope's own statements (forgetting the session, BEGIN, identity, admission) and COMMIT
  * @throws Error when a transaction does not begin and end as expected: then this file has to follow the scope
  */
 export async function capture(
@@ -34,12 +34,13 @@ export async function capture(
 }
 
 function withoutScope(sent: readonly CapturedStatement[]): CapturedStatement[] {
-  const [begin, identity, admission] = sent;
+  const [forget, begin, identity, admission] = sent;
   const expected =
+    forget?.text.startsWith('reset all') &&
     begin?.text.startsWith('begin') &&
     identity?.text.includes('ringfence.identity') &&
     admission?.text.includes('users') &&
     sent.at(-1)?.text === 'commit';
   if (!expected) throw new Error(`a transaction looks different by now:\n${sent.map(({ text }) => text).join('\n')}`);
-  return sent.slice(3, -1);
+  return sent.slice(4, -1);
 }
