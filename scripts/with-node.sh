@@ -80,9 +80,10 @@ case $file in /*) ;; *) file=$root/$file ;; esac
 
 installed || install
 
-# The server lives for months beside Postgres: 165 MiB after 6000 requests with these, 245 without, as fast.
+# The server lives for months beside Postgres. After 8000 lists of 50 tasks: 162 MB at the most and 1.2 ms of processor
+# time a request with these, 320 MB and 1.0 ms without any, 166 MB and 1.4 ms with a semi-space of 2.
 flags=--disable-warning=ExperimentalWarning
-case $file in */src/cli.ts) flags="$flags --max-semi-space-size=2 --heap-growing-percent=20" ;; esac
+case $file in */src/cli.ts) flags="$flags --max-semi-space-size=4 --heap-growing-percent=20" ;; esac
 
 # The second is where npm puts it when this is somebody's dependency.
 for node in "$root/node_modules/.bin/node" "$root/../.bin/node" node; do
