@@ -21,15 +21,21 @@ afterAll(() => server?.close());
 const attemptsOn = (id: string) =>
   server.securityEvents.filter(({ name, fields }) => name === 'UNAUTHORIZED_ACCESS' && fields.id === id);
 
-async function refusalsOf(user: TestUser) {
-  return server.isolation.withUser(user.caller, (scope) =>
-    scope.all<{ entity_id: string; operation: string; request_id: string }>(
-      scope.db
-        .selectFrom('user_access_log')
-        .select(['entity_id', 'operation', 'request_id'])
-        .where('outcome', '=', 'refused'),
-    ),
-  );
+interface Line {
+  readonly id: string;
+  readonly at: string;
+  readonly entity_id: string;
+  readonly outcome: string;
+}
+
+async function refusalsOf(user: TestUser): Promise<Line[]> {
+  const { body } = await user.call('GET', '/api/user/access-log?limit=100');
+  return body.items.filter(({ outcome }: Line) => outcome === 'refused');
+}
+
+async function exportedRefusalsOf(user: TestUser): Promise<Line[]> {
+  const { body } = await user.call('GET', '/api/user/export');
+  return body.tables.user_access_log.filter(({ outcome }: Line) => outcome === 'refused');
 }
 
 test('asking for another user’s row leaves a line in the security log and in the asker’s own', async () => {
@@ -46,7 +52,9 @@ test('asking for another user’s row leaves a line in the security log and in t
     route: '/api/projects/:id',
   });
   await vi.waitFor(async () =>
-    expect(await refusalsOf(bob)).toContainEqual({ entity_id: secret, operation: 'read', request_id: 'the-attempt' }),
+    expect(await refusalsOf(bob)).toContainEqual(
+      expect.objectContaining({ entity_id: secret, operation: 'read', request_id: 'the-attempt' }),
+    ),
   );
   expect(await refusalsOf(ann)).toEqual([]);
 });
@@ -60,7 +68,7 @@ test('so does naming it in a body', async () => {
   expect(attemptsOn(id)[0]?.fields).toMatchObject({ entity: 'projects', method: 'POST' });
 });
 
-test('a row that nobody has leaves nothing, nor does one’s own that is gone', async () => {
+test('a row that nobody has leaves nothing in the security log, nor does one’s own that is gone', async () => {
   const absent = uuidv7();
   const made = await bob.call('POST', '/api/projects', { name: 'Gone' });
   await bob.call('DELETE', `/api/projects/${made.body.id}`);
@@ -74,26 +82,59 @@ test('a row that nobody has leaves nothing, nor does one’s own that is gone', 
   expect(attemptsOn(made.body.id)).toEqual([]);
 });
 
-function watchAlone(queueMax: number) {
+test('to who asks, a hidden row and no row leave the same lines, in the access log and in the export', async () => {
+  const carol = await server.user();
+  const own = (await carol.call('POST', '/api/tasks', { title: 'Mine', description: 'D' })).body.id;
+  const hidden = (await ann.call('POST', '/api/tasks', { title: 'Hidden', description: 'D' })).body.id;
+  const absent = uuidv7();
+  for (const id of [hidden, absent]) {
+    const asked = { 'x-request-id': 'the-same' };
+    const answers = [
+      await carol.call('GET', `/api/tasks/${id}`, undefined, asked),
+      await carol.call('DELETE', `/api/tasks/${id}`, undefined, asked),
+      // The row of one's own that is named beside it was not refused.
+      await carol.call('POST', `/api/tasks/${own}/dependencies`, { depends_on_task_id: id }, asked),
+    ];
+    expect(answers.map(({ status }) => status)).toEqual([404, 404, 404]);
+  }
+  await vi.waitFor(async () => expect(await refusalsOf(carol)).toHaveLength(6), { timeout: 5_000 });
+  await vi.waitFor(() => expect(attemptsOn(hidden)).toHaveLength(3), { timeout: 5_000 });
+  expect(attemptsOn(absent)).toEqual([]);
+  for (const lines of [await refusalsOf(carol), await exportedRefusalsOf(carol)]) {
+    const inOrder = lines.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+    const about = (row: string) =>
+      inOrder.filter(({ entity_id }) => entity_id === row).map(({ id: _, at: __, entity_id: ___, ...line }) => line);
+    expect(about(hidden)).toHaveLength(3);
+    expect(about(hidden)).toEqual(about(absent));
+  }
+});
+
+function watchAlone(dora: TestUser, queueMax: number) {
   const events: unknown[] = [];
   const securityLog: SecurityLog = { event: (name, fields) => events.push({ name, fields }) };
   const log = pino({ level: 'silent' });
   const watch = watchUnauthorizedAccess({ isolation: server.isolation, securityLog, log, queueMax });
-  const look = () =>
-    watch.look({ caller: bob.caller, entity: 'projects', id: secret, method: 'GET', route: '/api/projects/:id' });
+  const look = (id: string) =>
+    watch.look({ caller: dora.caller, entity: 'projects', id, method: 'GET', route: '/api/projects/:id' });
   return { watch, look, events };
 }
 
-test('a flood is cut off and counted', async () => {
-  const { watch, look, events } = watchAlone(5);
-  for (let i = 0; i < 100; i += 1) look();
+test.each([
+  ['hidden rows', () => secret, 1],
+  ['rows that nobody has', () => uuidv7(), 0],
+])('a flood of %s is cut off and counted alike', async (_, idOf, seen) => {
+  const dora = await server.user();
+  const { watch, look, events } = watchAlone(dora, 5);
+  for (let i = 0; i < 100; i += 1) look(idOf());
   await watch.drain();
   // One was being looked at while five waited.
-  expect(events).toHaveLength(6);
-  expect(watch.dropped).toBe(94);
-  look();
+  expect(watch.dropped).toEqual({ refusals: 94, rows: 94 });
+  expect(await refusalsOf(dora)).toHaveLength(6);
+  expect(events).toHaveLength(6 * seen);
+  look(idOf());
   await watch.drain();
-  expect(events).toHaveLength(7);
+  expect(await refusalsOf(dora)).toHaveLength(7);
+  expect(events).toHaveLength(7 * seen);
 });
 
 test('without isolation nothing is hidden, and nothing is looked for', async () => {
