@@ -15,3 +15,4 @@ step 'lint, format, dependency rules' biome check --error-on-warnings .
 step 'unused files, exports and dependencies' knip --no-progress
 step 'generated files in step' npm run --silent generate -- --check
 step 'tests' npm test
+step 'tests on the oldest Postgres, where it is installed' sh scripts/test-on-postgres.sh /usr/lib/postgresql/15/bin
