@@ -1,18 +1,18 @@
 /**
- * Refresh tokens (`rfr_…`) and personal API tokens (`rft_…`). They carry the ids of their owner and of their row, so
- * that the look-up is by primary key within one user's rows, and a secret of which only the SHA-256 is stored. The
- * secret is random, so a plain hash is enough: there is nothing to guess (unlike a password).
+ * The form of refresh tokens (`rfr_…`) and personal API tokens (`rft_…`). They carry the ids of their owner and of their
+ * row, so that the look-up is by primary key within one user's rows, and a secret of which only the SHA-256 is stored.
+ * The secret has at least 128 random bits, so a plain hash is enough: there is nothing to guess (unlike a password).
  */
 
-import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
+import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { parse as uuidBytes, stringify as uuidText } from 'uuid';
 
 export type OpaqueTokenKind = 'refresh' | 'api';
 
 const prefixes = { refresh: 'rfr_', api: 'rft_' } as const;
 const idBytes = 16;
-const secretBytes = 32;
-const bodyBytes = 2 * idBytes + secretBytes;
+export const opaqueSecretBytes = 32;
+const bodyBytes = 2 * idBytes + opaqueSecretBytes;
 /** Length of a token of either kind: 4 + 86 characters. */
 export const opaqueTokenLength = 4 + Math.ceil((bodyBytes * 8) / 6);
 
@@ -28,6 +28,8 @@ export interface ParsedOpaqueToken {
   readonly userId: string;
   /** Lower-case UUID. */
   readonly rowId: string;
+  /** The secret part, 32 bytes. */
+  readonly secret: Buffer;
   /** SHA-256 of the secret part, 32 bytes. */
   readonly secretHash: Buffer;
 }
@@ -41,27 +43,17 @@ function sha256(bytes: Uint8Array): Buffer {
  *
  * @param userId UUID of the owner
  * @param rowId UUID of the row that will hold the hash
+ * @param secret 32 bytes; random ones unless said
  * @throws TypeError when an id is not a UUID
  */
-export function mintOpaqueToken(kind: OpaqueTokenKind, userId: string, rowId: string): MintedOpaqueToken {
-  return spell(kind, Buffer.concat([uuidBytes(userId), uuidBytes(rowId)]), randomBytes(secretBytes));
-}
-
-/**
- * The token that follows another one when it is exchanged. It depends on the old token and on a key of the server, so
- * the same exchange made twice (two tabs, a lost answer) has the same result, and the old token alone does not give
- * the new one away.
- *
- * @param token one that `parseOpaqueToken` accepts
- */
-export function succeedOpaqueToken(kind: OpaqueTokenKind, token: string, key: Buffer): MintedOpaqueToken {
-  const body = Buffer.from(token.slice(prefixes[kind].length), 'base64url');
-  const secret = createHmac('sha256', key).update('successor').update(body).digest();
-  return spell(kind, body.subarray(0, 2 * idBytes), secret);
-}
-
-function spell(kind: OpaqueTokenKind, ids: Uint8Array, secret: Uint8Array): MintedOpaqueToken {
-  return { token: prefixes[kind] + Buffer.concat([ids, secret]).toString('base64url'), hash: sha256(secret) };
+export function mintOpaqueToken(
+  kind: OpaqueTokenKind,
+  userId: string,
+  rowId: string,
+  secret: Uint8Array = randomBytes(opaqueSecretBytes),
+): MintedOpaqueToken {
+  const body = Buffer.concat([uuidBytes(userId), uuidBytes(rowId), secret]);
+  return { token: prefixes[kind] + body.toString('base64url'), hash: sha256(secret) };
 }
 
 /** Which kind a credential claims to be by its prefix; null for anything else, such as a JWT. */
@@ -82,11 +74,13 @@ export function parseOpaqueToken(kind: OpaqueTokenKind, text: string): ParsedOpa
   const encoded = text.slice(prefixes[kind].length);
   const body = Buffer.from(encoded, 'base64url');
   if (body.length !== bodyBytes || body.toString('base64url') !== encoded) return null;
+  const secret = body.subarray(2 * idBytes);
   try {
     return {
       userId: uuidText(body.subarray(0, idBytes)),
       rowId: uuidText(body.subarray(idBytes, 2 * idBytes)),
-      secretHash: sha256(body.subarray(2 * idBytes)),
+      secret,
+      secretHash: sha256(secret),
     };
   } catch {
     return null; // the bytes are not those of a UUID (RFC 9562)

@@ -1,8 +1,8 @@
 /**
  * Sessions. One session is one family of refresh tokens (RFC 9700 §4.14.2): each exchange gives a new one, and a token
- * that was exchanged already ends the family, for either its user or a thief has the other copy.
+ * that was exchanged already ends the family, for either its user or a thief has the other copy. A token that was never
+ * given out ends nothing.
  */
-import { hkdfSync } from 'node:crypto';
 import { v7 as uuidv7 } from 'uuid';
 import type { ProductAccountsScope, ProductIsolation } from '../database/isolation.ts';
 import type { SecurityLog } from '../log.ts';
@@ -12,14 +12,8 @@ import type { JsonDocument } from '../repositories/base-user-scoped-repository.t
 import { type RefreshableSession, RefreshTokenRepository } from '../repositories/sessions.ts';
 import { rolesOf } from './caller.ts';
 import type { AccessTokenSubject, MintedAccessToken } from './local-token.ts';
-import {
-  hashesEqual,
-  type MintedOpaqueToken,
-  mintOpaqueToken,
-  type ParsedOpaqueToken,
-  parseOpaqueToken,
-  succeedOpaqueToken,
-} from './opaque-token.ts';
+import { hashesEqual, type MintedOpaqueToken, type ParsedOpaqueToken } from './opaque-token.ts';
+import { type RefreshTokenSecrets, RefreshTokens } from './refresh-token.ts';
 import type { RequestOrigin } from './request-origin.ts';
 import { tokenFault } from './token-fault.ts';
 
@@ -39,23 +33,21 @@ export interface OpenedSession {
   readonly refreshToken: string;
 }
 
-export interface SessionsOptions {
+export interface SessionsOptions extends RefreshTokenSecrets {
   readonly isolation: ProductIsolation;
   readonly mintAccessToken: (subject: AccessTokenSubject) => Promise<MintedAccessToken>;
   /** Life of a refresh token, and so of a session that is not used. */
   readonly refreshTokenSeconds: number;
-  /** JWT_SECRET_KEY, of which the key for successive refresh tokens is derived. */
-  readonly secret: string;
   readonly securityLog: SecurityLog;
 }
 
 export class Sessions {
   readonly #options: SessionsOptions;
-  readonly #successionKey: Buffer;
+  readonly #tokens: RefreshTokens;
 
   constructor(options: SessionsOptions) {
     this.#options = options;
-    this.#successionKey = Buffer.from(hkdfSync('sha256', options.secret, '', 'ringfence refresh succession v1', 32));
+    this.#tokens = new RefreshTokens(options);
   }
 
   /** Opens a session for a user who has proved who it is. `complete` makes the access token, after the commit. */
@@ -65,7 +57,7 @@ export class Sessions {
     origin: RequestOrigin,
   ): Promise<OpenedSession> {
     const sessionId = uuidv7();
-    const { token, hash } = mintOpaqueToken('refresh', account.id, sessionId);
+    const { token, hash } = this.#tokens.mint(account.id, sessionId);
     const lifeSeconds = this.#options.refreshTokenSeconds;
     await new RefreshTokenRepository(scope).open(account.id, sessionId, hash, lifeSeconds, origin.userAgent);
     const user = await new AccountRepository(scope).profile(account.id);
@@ -86,7 +78,7 @@ export class Sessions {
    * @throws Problem `unauthenticated`: "Invalid token", or "Token expired"
    */
   async refresh(refreshToken: string, origin: RequestOrigin): Promise<SignedIn> {
-    const parsed = parseOpaqueToken('refresh', refreshToken);
+    const parsed = this.#tokens.parse(refreshToken);
     if (parsed === null) throw tokenFault('invalid');
     const { userId, rowId } = parsed;
     // A refusal is returned, not thrown: what it writes has to be committed.
@@ -94,7 +86,7 @@ export class Sessions {
       const sessions = new RefreshTokenRepository(scope);
       const session = await sessions.find(userId, rowId);
       if (!session || session.ended || session.status !== 'active') return 'invalid';
-      const exchange = this.#exchange(session, parsed, refreshToken);
+      const exchange = this.#exchange(session, parsed);
       if (exchange === 'reused') {
         await sessions.end(userId, rowId, 'reuse');
         const event = { operation: 'refresh', outcome: 'refused', reason: 'refresh token used twice' } as const;
@@ -128,15 +120,14 @@ export class Sessions {
   #exchange(
     session: RefreshableSession,
     presented: ParsedOpaqueToken,
-    refreshToken: string,
   ): 'reused' | { readonly next: MintedOpaqueToken; readonly stored: boolean } {
-    const next = succeedOpaqueToken('refresh', refreshToken, this.#successionKey);
+    const next = this.#tokens.succeed(presented);
     if (hashesEqual(session.token_hash, presented.secretHash)) return { next, stored: false };
     const previous = session.previous_token_hash;
     if (!session.in_grace || !previous || !hashesEqual(previous, presented.secretHash)) return 'reused';
     // The server's secret was replaced in between: the successor that was given out cannot be told any more.
     if (!hashesEqual(session.token_hash, next.hash)) {
-      return { next: mintOpaqueToken('refresh', presented.userId, presented.rowId), stored: false };
+      return { next: this.#tokens.mint(presented.userId, presented.rowId), stored: false };
     }
     return { next, stored: true };
   }

@@ -38,6 +38,7 @@ export function createAccess(options: AccessOptions): Access {
     // Access tokens end with their session, which must not be sooner than they say.
     refreshTokenSeconds: Math.max(refreshTokenSeconds, accessTokenSeconds),
     secret,
+    previousSecret: config.jwt.previousSecretKey,
     securityLog,
   });
   const accounts = new Accounts({
