@@ -82,6 +82,14 @@ drop policy user_isolation on task_contexts_unified;
 drop policy system_mode on task_contexts_unified;
 alter table task_contexts_unified alter column user_id drop default;
 
+drop policy accounts_mode on users;
+
+drop policy accounts_mode on sessions;
+
+drop policy accounts_mode on api_tokens;
+
+drop policy accounts_mode on user_access_log;
+
 alter table users no force row level security, disable row level security;
 drop policy user_isolation on users;
 drop policy system_mode on users;
@@ -379,49 +387,49 @@ alter table branch_contexts drop column user_id;
 
 alter table task_contexts_unified drop column user_id;
 
-revoke all on table projects from ringfence_app, ringfence_system;
+revoke all on table projects from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table agents from ringfence_app, ringfence_system;
+revoke all on table agents from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table project_git_branchs from ringfence_app, ringfence_system;
+revoke all on table project_git_branchs from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table tasks from ringfence_app, ringfence_system;
+revoke all on table tasks from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table task_subtasks from ringfence_app, ringfence_system;
+revoke all on table task_subtasks from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table task_dependencies from ringfence_app, ringfence_system;
+revoke all on table task_dependencies from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table task_assignees from ringfence_app, ringfence_system;
+revoke all on table task_assignees from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table labels from ringfence_app, ringfence_system;
+revoke all on table labels from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table task_labels from ringfence_app, ringfence_system;
+revoke all on table task_labels from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table rules from ringfence_app, ringfence_system;
+revoke all on table rules from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table global_contexts from ringfence_app, ringfence_system;
+revoke all on table global_contexts from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table project_contexts from ringfence_app, ringfence_system;
+revoke all on table project_contexts from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table branch_contexts from ringfence_app, ringfence_system;
+revoke all on table branch_contexts from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table task_contexts_unified from ringfence_app, ringfence_system;
+revoke all on table task_contexts_unified from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table users from ringfence_app, ringfence_system;
+revoke all on table users from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table sessions from ringfence_app, ringfence_system;
+revoke all on table sessions from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table api_tokens from ringfence_app, ringfence_system;
+revoke all on table api_tokens from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table user_access_log from ringfence_app, ringfence_system;
+revoke all on table user_access_log from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke all on table idempotency_keys from ringfence_app, ringfence_system;
+revoke all on table idempotency_keys from ringfence_app, ringfence_system, ringfence_accounts;
 
 -- The roles belong to the cluster, not to this database, and stay.
 
-revoke all on table ringfence_migrations from ringfence_app, ringfence_system;
+revoke all on table ringfence_migrations from ringfence_app, ringfence_system, ringfence_accounts;
 
-revoke usage on schema public from ringfence_app, ringfence_system;
+revoke usage on schema public from ringfence_app, ringfence_system, ringfence_accounts;
 
 drop schema ringfence cascade;
 

@@ -16,6 +16,9 @@ set local lock_timeout = '5s';
 -- The application works through ringfence_app, system mode through ringfence_system. Neither owns anything, neither
 -- bypasses policies. They get their passwords, and with them the right to log in, from `ringfence migrate` or the
 -- server; a login of your own can be made a member instead.
+--
+-- What runs before anybody is known (sign-in, token checks, registration) becomes ringfence_accounts, which alone reads
+-- password and token hashes and reaches no owned table. It never logs in: ringfence_system becomes it, by SET ROLE only.
 
 do $$
 begin
@@ -25,6 +28,18 @@ begin
   if not exists (select from pg_roles where rolname = 'ringfence_system') then
     create role ringfence_system nologin noinherit nobypassrls;
   end if;
+  if not exists (select from pg_roles where rolname = 'ringfence_accounts') then
+    create role ringfence_accounts nologin noinherit nobypassrls;
+  end if;
+  -- Who runs this a second time may not have the right to grant it.
+  if not exists (
+    select from pg_auth_members
+    where roleid = 'ringfence_accounts'::regrole and member = 'ringfence_system'::regrole
+  ) then
+    -- From Postgres 16 on it is the membership that inherits or not; before, it is the role (noinherit).
+    execute 'grant ringfence_accounts to ringfence_system'
+      || case when current_setting('server_version_num')::int >= 160000 then ' with inherit false, set true' else '' end;
+  end if;
   -- A temporary table or a function in pg_temp could shadow what a careless search_path resolves.
   execute format('revoke temporary, create on database %I from public', current_database());
   execute format('grant connect on database %I to ringfence_app, ringfence_system', current_database());
@@ -32,7 +47,7 @@ end
 $$;
 
 revoke create on schema public from public;
-grant usage on schema public to ringfence_app, ringfence_system;
+grant usage on schema public to ringfence_app, ringfence_system, ringfence_accounts;
 
 -- Identity ------------------------------------------------------------------------------------------------------------
 -- The application signs who it acts for; Postgres verifies it with a key that the application's role cannot read. So a
@@ -50,7 +65,7 @@ create table if not exists ringfence.identity_keys (
   outer_pad bytea not null check (octet_length(outer_pad) = 64),
   created_at timestamptz not null default clock_timestamp()
 );
-revoke all on table ringfence.identity_keys from public, ringfence_app, ringfence_system;
+revoke all on table ringfence.identity_keys from public, ringfence_app, ringfence_system, ringfence_accounts;
 
 -- Who the current transaction acts for, or an error: never null, never a default.
 --
@@ -1746,87 +1761,123 @@ begin
 end
 $$;
 
+do $$
+begin
+  if not exists (select from pg_policy where polrelid = 'users'::regclass and polname = 'accounts_mode') then
+    create policy accounts_mode on users to ringfence_accounts using (true) with check (true);
+  end if;
+end
+$$;
+
+do $$
+begin
+  if not exists (select from pg_policy where polrelid = 'sessions'::regclass and polname = 'accounts_mode') then
+    create policy accounts_mode on sessions to ringfence_accounts using (true) with check (true);
+  end if;
+end
+$$;
+
+do $$
+begin
+  if not exists (select from pg_policy where polrelid = 'api_tokens'::regclass and polname = 'accounts_mode') then
+    create policy accounts_mode on api_tokens to ringfence_accounts using (true) with check (true);
+  end if;
+end
+$$;
+
+do $$
+begin
+  if not exists (select from pg_policy where polrelid = 'user_access_log'::regclass and polname = 'accounts_mode') then
+    create policy accounts_mode on user_access_log to ringfence_accounts using (true) with check (true);
+  end if;
+end
+$$;
+
 -- Grants --------------------------------------------------------------------------------------------------------------
 
-revoke all on table projects from public;
+revoke all on table projects from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (name, description, status, metadata, version, updated_at) on table projects to ringfence_app;
 grant select, insert, update, delete on table projects to ringfence_system;
 
-revoke all on table agents from public;
+revoke all on table agents from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (name, description, role, capabilities, status, availability_score, last_active_at, metadata, version, updated_at) on table agents to ringfence_app;
 grant select, insert, update, delete on table agents to ringfence_system;
 
-revoke all on table project_git_branchs from public;
+revoke all on table project_git_branchs from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (name, description, assigned_agent_id, priority, status, metadata, version, updated_at) on table project_git_branchs to ringfence_app;
 grant select, insert, update, delete on table project_git_branchs to ringfence_system;
 
-revoke all on table tasks from public;
+revoke all on table tasks from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (git_branch_id, title, description, details, status, archived_from, priority, estimated_effort, due_date, completed_at, completion_summary, testing_notes, context_id, progress_percentage, version, updated_at) on table tasks to ringfence_app;
 grant select, insert, update, delete on table tasks to ringfence_system;
 
-revoke all on table task_subtasks from public;
+revoke all on table task_subtasks from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (title, description, status, priority, assignees, estimated_effort, progress_percentage, progress_notes, blockers, completion_summary, impact_on_parent, insights_found, completed_at, version, updated_at) on table task_subtasks to ringfence_app;
 grant select, insert, update, delete on table task_subtasks to ringfence_system;
 
-revoke all on table task_dependencies from public;
+revoke all on table task_dependencies from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete on table task_dependencies to ringfence_app;
 grant select, insert, update, delete on table task_dependencies to ringfence_system;
 
-revoke all on table task_assignees from public;
+revoke all on table task_assignees from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete on table task_assignees to ringfence_app;
 grant select, insert, update, delete on table task_assignees to ringfence_system;
 
-revoke all on table labels from public;
+revoke all on table labels from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (name, color, description, version, updated_at) on table labels to ringfence_app;
 grant select, insert, update, delete on table labels to ringfence_system;
 
-revoke all on table task_labels from public;
+revoke all on table task_labels from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete on table task_labels to ringfence_app;
 grant select, insert, update, delete on table task_labels to ringfence_system;
 
-revoke all on table rules from public;
+revoke all on table rules from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (name, content, parent_rule_id, scope, project_id, git_branch_id, priority, enabled, version, updated_at) on table rules to ringfence_app;
 grant select, insert, update, delete on table rules to ringfence_system;
 
-revoke all on table global_contexts from public;
+revoke all on table global_contexts from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (organization_id, organization_standards, security_policies, compliance_requirements, shared_resources, reusable_patterns, global_preferences, delegation_rules, nested_structure, version, updated_at) on table global_contexts to ringfence_app;
 grant select, insert, update, delete on table global_contexts to ringfence_system;
 
-revoke all on table project_contexts from public;
+revoke all on table project_contexts from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (parent_global_id, data, project_info, team_preferences, technology_stack, project_workflow, local_standards, project_settings, technical_specifications, global_overrides, delegation_rules, inheritance_disabled, version, updated_at) on table project_contexts to ringfence_app;
 grant select, insert, update, delete on table project_contexts to ringfence_system;
 
-revoke all on table branch_contexts from public;
+revoke all on table branch_contexts from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (parent_project_id, data, branch_info, branch_workflow, feature_flags, discovered_patterns, branch_decisions, active_patterns, local_overrides, delegation_rules, inheritance_disabled, version, updated_at) on table branch_contexts to ringfence_app;
 grant select, insert, update, delete on table branch_contexts to ringfence_system;
 
-revoke all on table task_contexts_unified from public;
+revoke all on table task_contexts_unified from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, delete, update (parent_branch_id, parent_branch_context_id, data, task_data, execution_context, discovered_patterns, implementation_notes, test_results, blockers, local_decisions, delegation_queue, local_overrides, delegation_triggers, inheritance_disabled, force_local_only, version, updated_at) on table task_contexts_unified to ringfence_app;
 grant select, insert, update, delete on table task_contexts_unified to ringfence_system;
 
-revoke all on table users from public;
+revoke all on table users from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select (id, email, name, roles, status, tokens_valid_after, external_issuer, last_login_at, version, created_at, updated_at), update (name, version, updated_at), delete on table users to ringfence_app;
-grant select, insert, update, delete on table users to ringfence_system;
+grant select (id, email, name, roles, status, tokens_valid_after, external_issuer, last_login_at, failed_login_attempts, locked_until, version, created_at, updated_at), update (name, version, updated_at), delete on table users to ringfence_system;
+grant select (id, email, name, password_hash, external_issuer, external_subject, roles, status, tokens_valid_after, last_login_at, failed_login_attempts, locked_until, version, created_at, updated_at), insert (id, email, name, password_hash, external_issuer, external_subject), update (password_hash, roles, tokens_valid_after, last_login_at, failed_login_attempts, locked_until, version, updated_at) on table users to ringfence_accounts;
 
-revoke all on table sessions from public;
+revoke all on table sessions from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select (user_id, id, rotated_at, expires_at, revoked_at, revoked_reason, user_agent, created_at), update (revoked_at, revoked_reason) on table sessions to ringfence_app;
-grant select, insert, update on table sessions to ringfence_system;
+grant select (user_id, id, rotated_at, expires_at, revoked_at, revoked_reason, user_agent, created_at), update (revoked_at, revoked_reason) on table sessions to ringfence_system;
+grant select (user_id, id, token_hash, previous_token_hash, rotated_at, expires_at, revoked_at), insert (user_id, id, token_hash, expires_at, user_agent), update (token_hash, previous_token_hash, rotated_at, expires_at, revoked_at, revoked_reason) on table sessions to ringfence_accounts;
 
-revoke all on table api_tokens from public;
+revoke all on table api_tokens from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select (user_id, id, name, scopes, expires_at, revoked_at, last_used_at, usage_count, created_at), insert, update (revoked_at) on table api_tokens to ringfence_app;
-grant select, insert, update on table api_tokens to ringfence_system;
+grant select (user_id, id, name, scopes, expires_at, revoked_at, last_used_at, usage_count, created_at), insert (user_id, id, name, token_hash, scopes, expires_at), update (revoked_at) on table api_tokens to ringfence_system;
+grant select (user_id, id, token_hash, scopes, expires_at, revoked_at, last_used_at, usage_count), update (last_used_at, usage_count) on table api_tokens to ringfence_accounts;
 
-revoke all on table user_access_log from public;
+revoke all on table user_access_log from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert on table user_access_log to ringfence_app;
 grant select, insert on table user_access_log to ringfence_system;
+grant insert (user_id, id, actor, operation, entity_type, outcome, reason, request_id) on table user_access_log to ringfence_accounts;
 
-revoke all on table idempotency_keys from public;
+revoke all on table idempotency_keys from public, ringfence_app, ringfence_system, ringfence_accounts;
 grant select, insert, update (response_status, response_body), delete on table idempotency_keys to ringfence_app;
-grant select, insert, update, delete on table idempotency_keys to ringfence_system;
+grant select, insert, update (response_status, response_body), delete on table idempotency_keys to ringfence_system;
 
 revoke all on table ringfence_migrations from public;
 
-grant select on table ringfence_migrations to ringfence_app, ringfence_system;
+grant select on table ringfence_migrations to ringfence_app, ringfence_system, ringfence_accounts;
 
 insert into ringfence_migrations (version, name) values (3, '003_add_user_isolation') on conflict do nothing;
 

@@ -1,8 +1,7 @@
 /** `ringfence migrate up|down|status`. */
 import type { Config } from '../config.ts';
 import { latestVersion, migrateDown, migrateUp, migrationStatus } from '../database/migrations.ts';
-import { withOwner } from '../database/owner.ts';
-import { installIdentityKey, provision } from '../database/provision.ts';
+import { provision } from '../database/provision.ts';
 import { isolationVersion } from '../database/serving.ts';
 import { withOwnedDatabase } from './database.ts';
 import { printJson, printRows } from './print.ts';
@@ -18,8 +17,7 @@ export async function runMigrateUp(config: Config, { to = latestVersion, json = 
     const isolated = (await migrationStatus(ownerUrl)).some((m) => m.version === isolationVersion && m.applied);
     if (!isolated) return names;
     const ownLogins = config.database.kind === 'external' && config.database.roles !== undefined;
-    if (ownLogins) await withOwner(ownerUrl, (owner) => installIdentityKey(owner, secret));
-    else await provision(ownerUrl, secret);
+    await provision(ownerUrl, secret, ownLogins);
     return names;
   });
   report(

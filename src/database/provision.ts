@@ -22,15 +22,21 @@ export function roleUrl(ownerUrl: string, role: ServingRole, secret: string): st
   return url.href;
 }
 
-/** Needs the schema at 003. Idempotent; safe from several servers at once. */
-export async function provision(ownerUrl: string, secret: string): Promise<void> {
+/**
+ * Needs the schema at 003. Idempotent; safe from several servers at once.
+ *
+ * @param ownLogins the operator's log-ins are served through (DATABASE_APP_URL, DATABASE_SYSTEM_URL): the two roles get
+ *   no password
+ */
+export async function provision(ownerUrl: string, secret: string, ownLogins = false): Promise<void> {
   await withOwner(ownerUrl, (owner) =>
     withSchemaLock(owner, async () => {
       await installIdentityKey(owner, secret);
-      for (const role of [appRole, systemRole] as const) {
+      for (const role of ownLogins ? [] : ([appRole, systemRole] as const)) {
         if (!(await canLogIn(roleUrl(ownerUrl, role, secret)))) await openRole(owner, role, secret);
       }
       await closeDatabase(owner);
+      await closeFunctions(owner);
       await collectStatistics(owner);
     }),
   );
@@ -91,6 +97,44 @@ export async function closeDatabase(owner: OwnerConnection): Promise<void> {
   const database = pg.escapeIdentifier(rows[0]?.name ?? '');
   await owner.query(`revoke temporary, create on database ${database} from public`);
   await owner.query(`grant connect on database ${database} to ${appRole}, ${systemRole}`);
+}
+
+/**
+ * Each runs a statement that it is given, with privileges checked anew: behind `set_config('role', …)` in the same
+ * statement, one that began as ringfence_accounts would end as ringfence_system. We use none of them.
+ */
+const statementRunners = [
+  'query_to_xml',
+  'query_to_xmlschema',
+  'query_to_xml_and_xmlschema',
+  'table_to_xml',
+  'table_to_xmlschema',
+  'table_to_xml_and_xmlschema',
+  'schema_to_xml',
+  'schema_to_xmlschema',
+  'schema_to_xml_and_xmlschema',
+  'database_to_xml',
+  'database_to_xmlschema',
+  'database_to_xml_and_xmlschema',
+  'cursor_to_xml',
+  'cursor_to_xmlschema',
+  'ts_stat',
+  'ts_rewrite',
+];
+
+/** Only a superuser can take functions of Postgres itself from PUBLIC; elsewhere they stay as they are. */
+async function closeFunctions(owner: OwnerConnection): Promise<void> {
+  const { rows } = await owner.query<{ signature: string }>(
+    `select oid::regprocedure::text as signature from pg_proc
+     where pronamespace = 'pg_catalog'::regnamespace and proname = any ($1)
+       and has_function_privilege('public', oid, 'execute')
+       and (select rolsuper from pg_roles where rolname = current_user)
+     order by 1`,
+    [statementRunners],
+  );
+  if (rows.length === 0) return;
+  const signatures = rows.map(({ signature }) => signature).join(', ');
+  await owner.query(`revoke execute on function ${signatures} from public`);
 }
 
 /** The guide's monitoring (G55, G56) reads pg_stat_statements. Where it cannot be had, serving goes on without. */

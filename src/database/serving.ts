@@ -14,7 +14,7 @@ import type { Enforcement } from '../isolation/scope.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from './embedded.ts';
 import { appliedVersion, latestVersion, migrateUp } from './migrations.ts';
 import { type OwnerConnection, withOwner } from './owner.ts';
-import { appRole, installIdentityKey, provision, roleUrl, systemRole } from './provision.ts';
+import { appRole, provision, roleUrl, systemRole } from './provision.ts';
 import { requireSupportedServer, versionWarning } from './server-version.ts';
 
 export interface ServingDatabase {
@@ -97,8 +97,7 @@ async function prepareAsOwner(
     // The roles of 003 do not exist: there is nobody else to be.
     return { appUrl: ownerUrl, systemUrl: ownerUrl, secret, enforcement: 'ownerless' };
   }
-  if (given) await withOwner(ownerUrl, (owner) => installIdentityKey(owner, secret));
-  else await provision(ownerUrl, secret);
+  await provision(ownerUrl, secret, given !== undefined);
   const roles = given ?? {
     appUrl: roleUrl(ownerUrl, appRole, secret),
     systemUrl: roleUrl(ownerUrl, systemRole, secret),
@@ -142,7 +141,7 @@ const tables = [...ownedTables, ...accountTables].map(({ table }) => table);
 /** What a log-in of each purpose may be. */
 export const roleExpectations: Readonly<Record<'app' | 'system', RoleExpectations>> = {
   app: { tables, policies: ['user_isolation'] },
-  system: { tables, policies: ['user_isolation', 'system_mode'] },
+  system: { tables, policies: ['user_isolation', 'system_mode', 'accounts_mode'], becomes: 'ringfence_accounts' },
 };
 
 const faultsShownMax = 5;

@@ -46,11 +46,12 @@ export function isolationUp(identity: string): string {
     section('Policies'),
     ...owned.map((t) => protect(t.table, 'user_id')),
     ...accounts.map((t) => protect(t.table, t.column)),
+    ...accounts.filter(isForAccounts).map(openToAccounts),
     section('Grants'),
     ...owned.map(ownedGrants),
     ...accounts.map(accountGrants),
     'revoke all on table ringfence_migrations from public;',
-    'grant select on table ringfence_migrations to ringfence_app, ringfence_system;',
+    `grant select on table ringfence_migrations to ${roles};`,
     "insert into ringfence_migrations (version, name) values (3, '003_add_user_isolation') on conflict do nothing;",
     'commit;',
     '',
@@ -69,6 +70,7 @@ export function isolationDown(): string {
     "set local lock_timeout = '5s';",
     "-- Policies bind the tables' owner as well: lift them first, or the owners could not be read.",
     ...owned.map((t) => unprotect(t.table, 'user_id')),
+    ...accounts.filter(isForAccounts).map((t) => `drop policy accounts_mode on ${t.table};`),
     ...accounts.map((t) => unprotect(t.table, t.column)),
     refuseCollisions(),
     saveOwners(),
@@ -76,10 +78,10 @@ export function isolationDown(): string {
     ...reversed.map(singleKeys),
     ...owned.flatMap(singleReferences),
     ...owned.map((t) => `alter table ${t.table} drop column user_id;`),
-    ...[...owned, ...accounts].map((t) => `revoke all on table ${t.table} from ringfence_app, ringfence_system;`),
+    ...[...owned, ...accounts].map((t) => `revoke all on table ${t.table} from ${roles};`),
     '-- The roles belong to the cluster, not to this database, and stay.',
-    'revoke all on table ringfence_migrations from ringfence_app, ringfence_system;',
-    'revoke usage on schema public from ringfence_app, ringfence_system;',
+    `revoke all on table ringfence_migrations from ${roles};`,
+    `revoke usage on schema public from ${roles};`,
     'drop schema ringfence cascade;',
     `delete from users where id = '${quarantineUserId}';`,
     'delete from ringfence_migrations where version = 3;',
@@ -87,6 +89,8 @@ export function isolationDown(): string {
     '',
   ].join('\n\n');
 }
+
+const roles = 'ringfence_app, ringfence_system, ringfence_accounts';
 
 const searchPath =
   '-- Whoever runs this may have a schema of the same name in front of the search path.\nset local search_path = public;';
@@ -280,17 +284,34 @@ function protect(table: string, column: string): string {
     .join('\n');
 }
 
+const isForAccounts = (t: AccountTable) => t.accountsGrants.length > 0;
+
+/** Before anybody is known there is no user to compare with; the grants, column by column, are the limit. */
+function openToAccounts({ table }: AccountTable): string {
+  return when(`not ${hasPolicy(table, 'accounts_mode')}`, [
+    `create policy accounts_mode on ${table} to ringfence_accounts using (true) with check (true);`,
+  ]);
+}
+
+/** Taken back first: what an earlier version of this catalogue granted must not stay. Columns go with the table. */
+function revoked(table: string): string {
+  return `revoke all on table ${table} from public, ${roles};`;
+}
+
 function ownedGrants(t: OwnedTable): string {
   const update = t.updatable.length > 0 ? `, update (${t.updatable.join(', ')})` : '';
-  return `revoke all on table ${t.table} from public;
+  return `${revoked(t.table)}
 grant select, insert, delete${update} on table ${t.table} to ringfence_app;
 grant select, insert, update, delete on table ${t.table} to ringfence_system;`;
 }
 
 function accountGrants(t: AccountTable): string {
-  return `revoke all on table ${t.table} from public;
-grant ${t.grants.join(', ')} on table ${t.table} to ringfence_app;
-grant ${t.systemGrants.join(', ')} on table ${t.table} to ringfence_system;`;
+  const grants = [
+    `grant ${t.grants.join(', ')} on table ${t.table} to ringfence_app;`,
+    `grant ${t.systemGrants.join(', ')} on table ${t.table} to ringfence_system;`,
+  ];
+  if (isForAccounts(t)) grants.push(`grant ${t.accountsGrants.join(', ')} on table ${t.table} to ringfence_accounts;`);
+  return [revoked(t.table), ...grants].join('\n');
 }
 
 function unprotect(table: string, column: string): string {

@@ -292,8 +292,10 @@ export interface AccountTable {
   readonly column: 'id' | 'user_id';
   /** What the application role may do; the column lists keep secrets and the owner out of its reach. */
   readonly grants: readonly string[];
-  /** What the system role may do. */
+  /** What the system role may do: what system mode needs, and users while isolation is off. Never a hash. */
   readonly systemGrants: readonly string[];
+  /** What the accounts role may do, before anybody is known; empty where it has no business. */
+  readonly accountsGrants: readonly string[];
 }
 
 export const accountTables = [
@@ -307,7 +309,17 @@ export const accountTables = [
       // Erasing oneself. Refused while a row of the user is left in any owned table (no cascade from those).
       'delete',
     ],
-    systemGrants: ['select', 'insert', 'update', 'delete'],
+    // No change of roles or status: only the accounts role makes administrators.
+    systemGrants: [
+      'select (id, email, name, roles, status, tokens_valid_after, external_issuer, last_login_at, failed_login_attempts, locked_until, version, created_at, updated_at)',
+      'update (name, version, updated_at)',
+      'delete',
+    ],
+    accountsGrants: [
+      'select (id, email, name, password_hash, external_issuer, external_subject, roles, status, tokens_valid_after, last_login_at, failed_login_attempts, locked_until, version, created_at, updated_at)',
+      'insert (id, email, name, password_hash, external_issuer, external_subject)',
+      'update (password_hash, roles, tokens_valid_after, last_login_at, failed_login_attempts, locked_until, version, updated_at)',
+    ],
   },
   {
     table: 'sessions',
@@ -316,7 +328,15 @@ export const accountTables = [
       'select (user_id, id, rotated_at, expires_at, revoked_at, revoked_reason, user_agent, created_at)',
       'update (revoked_at, revoked_reason)',
     ],
-    systemGrants: ['select', 'insert', 'update'],
+    systemGrants: [
+      'select (user_id, id, rotated_at, expires_at, revoked_at, revoked_reason, user_agent, created_at)',
+      'update (revoked_at, revoked_reason)',
+    ],
+    accountsGrants: [
+      'select (user_id, id, token_hash, previous_token_hash, rotated_at, expires_at, revoked_at)',
+      'insert (user_id, id, token_hash, expires_at, user_agent)',
+      'update (token_hash, previous_token_hash, rotated_at, expires_at, revoked_at, revoked_reason)',
+    ],
   },
   {
     table: 'api_tokens',
@@ -326,15 +346,30 @@ export const accountTables = [
       'insert',
       'update (revoked_at)',
     ],
-    systemGrants: ['select', 'insert', 'update'],
+    systemGrants: [
+      'select (user_id, id, name, scopes, expires_at, revoked_at, last_used_at, usage_count, created_at)',
+      'insert (user_id, id, name, token_hash, scopes, expires_at)',
+      'update (revoked_at)',
+    ],
+    accountsGrants: [
+      'select (user_id, id, token_hash, scopes, expires_at, revoked_at, last_used_at, usage_count)',
+      'update (last_used_at, usage_count)',
+    ],
   },
-  // Append-only: to be read and added to, in system mode too.
-  { table: 'user_access_log', column: 'user_id', grants: ['select', 'insert'], systemGrants: ['select', 'insert'] },
+  {
+    // Append-only: to be read and added to, in system mode too.
+    table: 'user_access_log',
+    column: 'user_id',
+    grants: ['select', 'insert'],
+    systemGrants: ['select', 'insert'],
+    accountsGrants: ['insert (user_id, id, actor, operation, entity_type, outcome, reason, request_id)'],
+  },
   {
     table: 'idempotency_keys',
     column: 'user_id',
     grants: ['select', 'insert', 'update (response_status, response_body)', 'delete'],
-    systemGrants: ['select', 'insert', 'update', 'delete'],
+    systemGrants: ['select', 'insert', 'update (response_status, response_body)', 'delete'],
+    accountsGrants: [],
   },
 ] as const satisfies readonly AccountTable[];
 

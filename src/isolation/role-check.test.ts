@@ -1,7 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { sql as sqlTag } from 'kysely';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, statement, type TestDatabase } from '../../test/support/postgres.ts';
 import { testSecret } from '../../test/support/templates.ts';
+import { openIsolation } from '../database/isolation.ts';
 import { withOwner } from '../database/owner.ts';
 import { closeDatabase, roleUrl } from '../database/provision.ts';
 import { requireSafeRoles, roleExpectations } from '../database/serving.ts';
@@ -31,7 +33,7 @@ beforeAll(async () => {
 afterEach(async () => {
   await sql(`alter role ${role} nosuperuser nobypassrls nocreaterole noreplication`);
   await sql(`revoke ${other} from ${role}; revoke ${between} from ${role}; revoke ${other} from ${between}`);
-  await sql(`revoke ringfence_system from ${role}; alter role ${other} nosuperuser nobypassrls`);
+  await sql(`revoke ringfence_system, ringfence_accounts from ${role}; alter role ${other} nosuperuser nobypassrls`);
 });
 afterAll(async () => {
   await sql(`reassign owned by ${role}, ${other} to current_user; drop owned by ${role}, ${other}, ${between}`);
@@ -80,6 +82,41 @@ test('an owner of a table, and a member of its owner, are refused', async () => 
 test('the application’s role may not have the policy of system mode', async () => {
   await sql(`grant ringfence_system to ${role}`);
   expect((await faults()).join()).toMatch(/policy that lets .* see more: system_mode/);
+});
+
+test('the application’s role may not become the accounts’ role, and gets no policy of it', async () => {
+  await sql(`grant ringfence_accounts to ${role}`);
+  expect((await faults()).join()).toMatch(/users has a policy that lets .* see more: accounts_mode/);
+});
+
+describe('a log-in of one’s own for system mode', () => {
+  const systemFaults = async () => (await checkRole(url, roleExpectations.system)).faults;
+
+  test('as a member of ringfence_system it becomes the accounts’ role through it', async () => {
+    await sql(`grant ringfence_system to ${role}`);
+    expect(await systemFaults()).toEqual([]);
+    const { isolation, close } = openIsolation({
+      appUrl: url,
+      systemUrl: url,
+      poolSize: 1,
+      secret: testSecret,
+      enforcement: 'on',
+    });
+    const [row] = await isolation.withAccounts('test', (scope) =>
+      scope.all<{ role: string }>(scope.db.selectFrom('users').select(sqlTag<string>`current_user::text`.as('role'))),
+    );
+    await close();
+    expect(row).toEqual({ role: 'ringfence_accounts' });
+  });
+
+  test('without that membership it is refused, since nobody could sign in', async () => {
+    expect((await systemFaults()).join()).toMatch(/may not SET ROLE to ringfence_accounts/);
+  });
+
+  test('it may not have the hashes without asking', async () => {
+    await sql(`grant ringfence_system, ringfence_accounts to ${role}`);
+    expect(await systemFaults()).toEqual([expect.stringMatching(/inherits what ringfence_accounts may do/)]);
+  });
 });
 
 test.each([

@@ -12,6 +12,8 @@ export interface RoleExpectations {
   readonly tables: readonly string[];
   /** The only policies that may apply to the role. */
   readonly policies: readonly string[];
+  /** A role that it must be able to become with SET ROLE, and whose privileges it may not have before that. */
+  readonly becomes?: string;
 }
 
 export interface RoleReport {
@@ -98,8 +100,28 @@ export async function checkRole(url: string, expected: RoleExpectations): Promis
     // A superuser has every privilege and is in every role: the list of consequences would only hide the reason.
     const consequences = above.length > 0 ? [] : privileges.rows.map(({ what }) => `${role} ${what}`);
     const onTables = found.rows.flatMap((table) => tableFaults(role, table, expected, above.length > 0));
-    return { role, serverVersion, faults: [...above, ...consequences, ...onTables] };
+    const onBecoming = above.length > 0 ? [] : await becomingFaults(client, role, expected.becomes);
+    return { role, serverVersion, faults: [...above, ...consequences, ...onTables, ...onBecoming] };
   });
+}
+
+/** Membership alone does not tell: from Postgres 16 on each grant says whether it inherits and whether SET ROLE may. */
+async function becomingFaults(client: pg.Client, role: string, other: string | undefined): Promise<string[]> {
+  if (other === undefined) return [];
+  const { rows } = await client.query<{ inherits: boolean }>(
+    "select pg_has_role(oid, 'USAGE') as inherits from pg_roles where rolname = $1",
+    [other],
+  );
+  if (rows[0]?.inherits) return [`${role} inherits what ${other} may do; it should only be able to SET ROLE to it`];
+  try {
+    await client.query(`set role ${pg.escapeIdentifier(other)}`);
+    await client.query('reset role');
+    return [];
+  } catch (error) {
+    // 42501 not permitted, 22023 no such role.
+    if (!(error instanceof pg.DatabaseError && (error.code === '42501' || error.code === '22023'))) throw error;
+    return [`${role} may not SET ROLE to ${other}, which signing in needs`];
+  }
 }
 
 /** "other has BYPASSRLS" about a role it is a member of becomes a sentence about the role itself. */

@@ -98,6 +98,11 @@ export interface IsolationOptions<DB> {
 }
 
 const identitySetting = "select set_config('ringfence.identity', $1, true)";
+/**
+ * The role that alone reads hashes, and no owned table. A statement's privileges are checked when it starts, so a
+ * `set_config('role', …)` inside one does not widen it.
+ */
+const becomeAccounts = 'set local role ringfence_accounts';
 
 export class Isolation<DB> {
   readonly enforcement: Enforcement;
@@ -167,6 +172,8 @@ export class Isolation<DB> {
   async withAccounts<T>(purpose: string, work: (scope: AccountsScope<DB>) => Promise<T>): Promise<T> {
     const transaction = await this.#options.system.begin('read write');
     return finish(transaction, async () => {
+      // On the schema before isolation there is no such role, and the tables' owner does it all.
+      if (this.enforcement !== 'ownerless') transaction.query({ sql: becomeAccounts, parameters: [] });
       const scope = {
         ...runner(transaction, this.#builder, this.#accountsFilter, purpose),
         purpose,

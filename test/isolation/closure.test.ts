@@ -61,7 +61,10 @@ test('there are no views, sequences, functions or publications beside the verifi
   expect(await names(`select tgname::text as name from pg_trigger where not tgisinternal`)).toEqual([]);
 });
 
-describe('the policies are the one canonical pair', () => {
+/** Where the accounts role has business, it sees everybody: before anybody is known there is nobody to compare with. */
+const forAccounts = new Set(accounts.filter((t) => t.accountsGrants.length > 0).map(({ table }) => table));
+
+describe('the policies are the canonical ones', () => {
   test.each(confined)('$table', async ({ table, column }) => {
     const { rows } = await owner.query(
       `select polname::text as name, polpermissive as permissive, polcmd::text as command,
@@ -71,15 +74,10 @@ describe('the policies are the one canonical pair', () => {
       [table],
     );
     const canonical = `(${column} = ( SELECT ringfence.current_user_id() AS current_user_id))`;
+    const all = { permissive: true, command: '*', using: 'true', check: 'true' };
     expect(rows).toEqual([
-      {
-        name: 'system_mode',
-        permissive: true,
-        command: '*',
-        roles: ['ringfence_system'],
-        using: 'true',
-        check: 'true',
-      },
+      ...(forAccounts.has(table) ? [{ name: 'accounts_mode', roles: ['ringfence_accounts'], ...all }] : []),
+      { name: 'system_mode', roles: ['ringfence_system'], ...all },
       { name: 'user_isolation', permissive: true, command: '*', roles: ['public'], using: canonical, check: canonical },
     ]);
     const { rows: flags } = await owner.query(
@@ -134,16 +132,17 @@ describe('ownership is structural', () => {
 });
 
 describe('privileges', () => {
-  test('neither role owns, bypasses, inherits or may make anything', async () => {
+  test('no role owns, bypasses, inherits, may log in as it is made, or may make anything', async () => {
     const { rows } = await owner.query(`
       select rolname, rolsuper, rolbypassrls, rolcreaterole, rolcreatedb, rolreplication,
         has_database_privilege(rolname, current_database(), 'TEMP') as temporary,
         has_database_privilege(rolname, current_database(), 'CREATE') as creates,
         has_schema_privilege(rolname, 'public', 'CREATE') as creates_tables,
         has_table_privilege(rolname, 'ringfence.identity_keys', 'SELECT') as reads_keys,
-        (select count(*)::int from pg_auth_members m where m.member = r.oid) as memberships,
+        array(select m.roleid::regrole::text from pg_auth_members m where m.member = r.oid) as memberships,
+        array(select o.rolname::text from pg_roles o where pg_has_role(r.oid, o.oid, 'USAGE') and o.oid <> r.oid) as inherits,
         (select count(*)::int from pg_shdepend d where d.refobjid = r.oid and d.deptype = 'o') as owns
-      from pg_roles r where rolname in ('ringfence_app', 'ringfence_system') order by rolname`);
+      from pg_roles r where rolname in ('ringfence_app', 'ringfence_system', 'ringfence_accounts') order by rolname`);
     const nothing = {
       rolsuper: false,
       rolbypassrls: false,
@@ -154,13 +153,66 @@ describe('privileges', () => {
       creates: false,
       creates_tables: false,
       reads_keys: false,
-      memberships: 0,
+      memberships: [],
+      inherits: [],
       owns: 0,
     };
     expect(rows).toEqual([
+      { rolname: 'ringfence_accounts', ...nothing },
       { rolname: 'ringfence_app', ...nothing },
-      { rolname: 'ringfence_system', ...nothing },
+      { rolname: 'ringfence_system', ...nothing, memberships: ['ringfence_accounts'] },
     ]);
+    const { rows: logins } = await owner.query(
+      `select rolcanlogin, array(select m.member::regrole::text from pg_auth_members m
+         where m.roleid = r.oid and m.member::regrole::text in ('ringfence_app', 'ringfence_system')) as members
+       from pg_roles r where rolname = 'ringfence_accounts'`,
+    );
+    expect(logins).toEqual([{ rolcanlogin: false, members: ['ringfence_system'] }]);
+  });
+
+  /** What a role holds in the schema: `select`, or `select (column)` for each column, by table. */
+  async function granted(role: string): Promise<Record<string, string[]>> {
+    const { rows } = await owner.query<{ name: string; privileges: string[] }>(
+      `select g.name, array_agg(g.privilege order by g.privilege collate "C") as privileges from (
+         select c.relname::text as name, lower(acl.privilege_type) as privilege
+         from pg_class c, aclexplode(c.relacl) acl
+         where acl.grantee = $1::regrole and c.relnamespace in ('public'::regnamespace, 'ringfence'::regnamespace)
+         union all
+         select a.attrelid::regclass::text, format('%s (%s)', lower(acl.privilege_type), a.attname)
+         from pg_attribute a, aclexplode(a.attacl) acl where acl.grantee = $1::regrole
+       ) g group by g.name`,
+      [role],
+    );
+    return Object.fromEntries(rows.map((row) => [row.name, row.privileges]));
+  }
+
+  /** `select (a, b)` as the catalogue has it, one entry a column. */
+  function expand(grants: readonly string[]): string[] {
+    const single = (grant: string) => {
+      const [, verb, columns] = /^(\w+) \((.*)\)$/.exec(grant) ?? [];
+      return columns === undefined ? [grant] : columns.split(', ').map((column) => `${verb} (${column})`);
+    };
+    return grants.flatMap(single).sort();
+  }
+
+  test('the system role holds exactly the grants of the catalogue', async () => {
+    expect(await granted('ringfence_system')).toEqual({
+      ...Object.fromEntries(owned.map((t) => [t.table, ['delete', 'insert', 'select', 'update']])),
+      ...Object.fromEntries(accounts.map((t) => [t.table, expand(t.systemGrants)])),
+      ringfence_migrations: ['select'],
+    });
+  });
+
+  test('the accounts role holds exactly the grants of the catalogue: no owned table, no reading of the log', async () => {
+    const table = await granted('ringfence_accounts');
+    expect(table).toEqual({
+      ...Object.fromEntries(
+        accounts.filter(({ table }) => forAccounts.has(table)).map((t) => [t.table, expand(t.accountsGrants)]),
+      ),
+      ringfence_migrations: ['select'],
+    });
+    expect(Object.keys(table)).not.toEqual(expect.arrayContaining(owned.map((t) => t.table)));
+    expect(table.user_access_log?.filter((privilege) => !privilege.startsWith('insert'))).toEqual([]);
   });
 
   test('the application role holds exactly the grants of the catalogue', async () => {
@@ -190,12 +242,41 @@ describe('privileges', () => {
     }
   });
 
-  test('secrets are out of the application role’s reach', async () => {
-    const readable = await names(`
-      select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a
+  test.each([
+    ['ringfence_app', /hash|failed|locked|subject/],
+    ['ringfence_system', /hash|subject/],
+  ])('secrets are out of the reach of %s', async (role, secret) => {
+    const readable = await names(
+      `select a.attrelid::regclass || '.' || a.attname as name from pg_attribute a
       where a.attrelid = any ('{users,sessions,api_tokens}'::regclass[]) and a.attnum > 0
-        and has_column_privilege('ringfence_app', a.attrelid, a.attnum, 'SELECT')`);
-    expect(readable.filter((name) => /hash|failed|locked|subject/.test(name))).toEqual([]);
+        and has_column_privilege($1, a.attrelid, a.attnum, 'SELECT')`,
+      [role],
+    );
+    expect(readable).toContain('users.email');
+    expect(readable.filter((name) => secret.test(name))).toEqual([]);
+  });
+
+  test('nobody but the accounts role makes administrators, users or sessions', async () => {
+    const roles = ['ringfence_app', 'ringfence_system'];
+    const { rows } = await owner.query(
+      `select r as role, has_column_privilege(r, 'users', 'roles', 'UPDATE') as promotes,
+         has_column_privilege(r, 'users', 'status', 'UPDATE') as unlocks,
+         has_any_column_privilege(r, 'users', 'INSERT') as registers,
+         has_any_column_privilege(r, 'sessions', 'INSERT') as signs_in,
+         has_any_column_privilege(r, 'user_access_log', 'UPDATE') as rewrites,
+         has_table_privilege(r, 'user_access_log', 'DELETE') as forgets
+       from unnest($1::text[]) r`,
+      [roles],
+    );
+    const nothing = {
+      promotes: false,
+      unlocks: false,
+      registers: false,
+      signs_in: false,
+      rewrites: false,
+      forgets: false,
+    };
+    expect(rows).toEqual(roles.map((role) => ({ role, ...nothing })));
   });
 
   test('PUBLIC and default privileges give nothing away', async () => {

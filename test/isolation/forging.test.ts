@@ -5,7 +5,7 @@
  */
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { appRole, roleUrl } from '../../src/database/provision.ts';
+import { appRole, roleUrl, systemRole } from '../../src/database/provision.ts';
 import { deriveIdentityKey, mintIdentity, parseUserId, type UserId } from '../../src/isolation/identity.ts';
 import { accountTables, ownedTables } from '../../src/isolation/owned-tables.ts';
 import { startTestServer, type TestServer, type TestUser } from '../support/server.ts';
@@ -157,6 +157,7 @@ describe('becoming somebody else inside a statement', () => {
     'set role': [() => 'set role ringfence_system', '42501'],
     'set role to the owner': [() => `set role ${new URL(server.database.url).username}`, '42501'],
     'set session authorization': [() => 'set session authorization ringfence_system', '42501'],
+    'set role to the accounts’ role': [() => 'set role ringfence_accounts', '42501'],
     'read the keys': [() => 'select * from ringfence.identity_keys', '42501'],
     'copy the keys': [() => 'copy ringfence.identity_keys to stdout', '42501'],
     'add a key': [() => `insert into ringfence.identity_keys values ('0123456789abcdef', '', '')`, '42501'],
@@ -204,6 +205,90 @@ describe('becoming somebody else inside a statement', () => {
       }
     };
     await expect(run()).rejects.toEqual(expect.objectContaining({ code: expect.stringMatching(sqlstate) }));
+  });
+});
+
+/** Whoever injects SQL before anybody is known is in the accounts scope: system's log-in, as ringfence_accounts. */
+describe('inside a statement of the accounts scope', () => {
+  let system: pg.Client;
+  beforeAll(async () => {
+    system = new pg.Client({ connectionString: roleUrl(server.database.url, systemRole, testSecret) });
+    await system.connect();
+  });
+  afterAll(() => system?.end());
+
+  async function inAccounts(statement: string): Promise<pg.QueryResult> {
+    await system.query('begin; set local role ringfence_accounts');
+    try {
+      return await system.query({ text: statement, queryMode: 'extended' } as pg.QueryConfig);
+    } finally {
+      await system.query('rollback');
+    }
+  }
+
+  test('it reads accounts, hashes included (the control); system mode reads rows and no hash', async () => {
+    expect((await inAccounts('select password_hash from users')).rowCount).toBeGreaterThanOrEqual(2);
+    expect((await system.query('select name from projects')).rowCount).toBe(3);
+    for (const hash of ['password_hash from users', 'token_hash from sessions', 'token_hash from api_tokens']) {
+      await expect(system.query(`select ${hash}`), hash).rejects.toEqual(code('42501'));
+    }
+    for (const change of [
+      `update users set roles = '{user,admin}'`,
+      `update users set status = 'active'`,
+      `update user_access_log set operation = 'x'`,
+      'delete from user_access_log',
+      `insert into users (id, email, name) values (gen_random_uuid(), 'x@example.test', 'x')`,
+    ]) {
+      await expect(system.query(change), change).rejects.toEqual(code('42501'));
+    }
+  });
+
+  test('no owned table is in reach', async () => {
+    for (const { table } of ownedTables) {
+      await expect(inAccounts(`select from ${table}`), table).rejects.toEqual(code('42501'));
+      await expect(inAccounts(`delete from ${table}`), table).rejects.toEqual(code('42501'));
+    }
+    await expect(inAccounts('select * from user_access_log')).rejects.toEqual(code('42501'));
+    await expect(inAccounts('select * from idempotency_keys')).rejects.toEqual(code('42501'));
+    await expect(inAccounts('select * from ringfence.identity_keys')).rejects.toEqual(code('42501'));
+  });
+
+  test.each(['ringfence_system', 'none'])('taking the role %s in a UNION arm gives it no table more', async (role) => {
+    const become = `select set_config('role', '${role}', true)`;
+    const arms = (table: string, column: string) =>
+      `select ${column}::text from ${table} union all ${become} union all select ${column}::text from ${table}`;
+    for (const { table } of ownedTables) {
+      await expect(inAccounts(arms(table, 'id')), table).rejects.toEqual(code('42501'));
+      await expect(
+        inAccounts(
+          `with b as materialized (${become}) select t.id from b cross join lateral (select id from ${table}) t`,
+        ),
+        table,
+      ).rejects.toEqual(code('42501'));
+    }
+    await expect(inAccounts(arms('sessions', 'user_agent'))).rejects.toEqual(code('42501'));
+    await expect(inAccounts(arms('user_access_log', 'operation'))).rejects.toEqual(code('42501'));
+    // What it reads in any case, it still reads: the change has no bearing on a statement that is under way.
+    const both = await inAccounts(arms('users', 'id'));
+    expect(both.rowCount).toBeGreaterThanOrEqual(5);
+  });
+
+  test('functions that run a statement of their own are not to be had, after taking a role neither', async () => {
+    const inner = `select name from projects`;
+    const nested: Record<string, string> = {
+      query_to_xml: `query_to_xml('${inner}', true, false, '')::text`,
+      query_to_xml_and_xmlschema: `query_to_xml_and_xmlschema('${inner}', true, false, '')::text`,
+      table_to_xml: `table_to_xml('public.projects', true, false, '')::text`,
+      schema_to_xml: `schema_to_xml('public', true, false, '')::text`,
+      database_to_xml: `database_to_xml(true, false, '')::text`,
+      ts_stat: `(select string_agg(word, ' ') from ts_stat('select to_tsvector(''simple'', name) from projects'))`,
+      ts_rewrite: `ts_rewrite('a', 'select ''a''::tsquery, to_tsquery(''simple'', split_part(name, '' '', 1)) from projects')::text`,
+    };
+    for (const [name, call] of Object.entries(nested)) {
+      const statement = `select set_config('role', 'ringfence_system', true) union all select ${call}`;
+      await expect(inAccounts(statement), name).rejects.toEqual(code('42501'));
+      await expect(as(identityOf(attacker.id), `select ${call}`), name).rejects.toEqual(code('42501'));
+    }
   });
 });
 

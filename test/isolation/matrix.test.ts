@@ -165,7 +165,7 @@ test('the guide’s query for statements without a user filter finds nothing of 
     owner.query(`
       select s.query, s.calls, s.total_exec_time from pg_stat_statements s
       join pg_database d on d.oid = s.dbid and d.datname = current_database()
-      join pg_roles r on r.oid = s.userid and r.rolname in ('ringfence_app', 'ringfence_system')
+      join pg_roles r on r.oid = s.userid and r.rolname in ('ringfence_app', 'ringfence_system', 'ringfence_accounts')
       where s.query like '%tasks%' and s.query not like '%user_id%' and s.query not like '%SYSTEM%'`),
   );
   expect(rows).toEqual([]);

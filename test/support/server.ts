@@ -18,6 +18,7 @@ import { createApp } from '../../src/http/app.ts';
 import { parseUserId, type UserId } from '../../src/isolation/identity.ts';
 import type { Caller, Enforcement } from '../../src/isolation/scope.ts';
 import type { SecurityEvent, SecurityLog } from '../../src/log.ts';
+import { AccountAdministration } from '../../src/repositories/account-administration.ts';
 import { createDatabase, type TestDatabase } from './postgres.ts';
 import { testSecret } from './templates.ts';
 
@@ -123,7 +124,8 @@ export async function startTestServer(options: TestServerOptions = {}): Promise<
       const sessionId = uuidv7();
       const email = `${id}@example.test`;
       await isolation.withAccounts('test user', async (scope) => {
-        await scope.run(scope.db.insertInto('users').values({ id, email, name: `User ${id}`, roles: [...roles] }));
+        await scope.run(scope.db.insertInto('users').values({ id, email, name: `User ${id}` }));
+        if (roles.length > 1) await new AccountAdministration(scope).setRoles(email, roles);
         await scope.run(
           scope.db.insertInto('sessions').values({
             user_id: id,
