@@ -197,6 +197,67 @@ test.each(addresses)('an address with %s', async (_, method, path, status, detai
   expect(answer.headers.get('x-request-id')).toBe(answer.body.request_id);
 });
 
+/** What is wrong, the date and time, what the answer says of it. */
+const times: readonly (readonly [string, string, RegExp])[] = [
+  ['words', 'tomorrow', /such as 2026-11-23T12:00:00Z$/],
+  ['a date alone', '2026-01-01', /such as/],
+  ['no offset', '2026-01-01T00:00:00', /such as/],
+  ['a day that is none', '2026-02-30T00:00:00Z', /such as/],
+  ['a leap second', '2026-12-31T23:59:60Z', /such as/],
+  ['five digits of a year', '12026-01-01T00:00:00Z', /such as/],
+  ['a sign', '-2026-01-01T00:00:00Z', /such as/],
+  ['an offset of 16 hours', '2026-01-01T00:00:00+16:00', /offset between -15:59 and \+15:59$/],
+  ['an offset of minus 23 hours', '2026-01-01T00:00:00-23:59', /offset between/],
+  ['an offset of 24 hours', '2026-01-01T00:00:00+24:00', /such as/],
+  ['the year nought', '0000-12-31T23:59:59Z', /years 0001 to 9999/],
+  ['the year nought by its offset', '0001-01-01T00:00:00+00:01', /years 0001 to 9999/],
+  ['the year 10000 by its offset', '9999-12-31T23:59:59-00:01', /years 0001 to 9999/],
+  ['the year 10000 by rounding', '9999-12-31T23:59:59.9999996Z', /years 0001 to 9999/],
+];
+
+test.each(times)('a date and time with %s', async (_, time, detail) => {
+  const agent = (await ann.call('POST', '/api/agents', { name: `agent for ${time}` })).body.id;
+  const answers = {
+    due_date: await ann.call('POST', '/api/tasks', { title: 'T', description: 'D', due_date: time }),
+    last_active_at: await ann.call('PATCH', `/api/agents/${agent}`, { last_active_at: time }),
+    expires_at: await ann.call('POST', '/api/user/tokens', { name: 'T', scopes: ['read'], expires_at: time }),
+    due_before: await ann.call('GET', `/api/tasks?due_before=${encodeURIComponent(time)}`),
+    due_after: await ann.call('GET', `/api/tasks?due_after=${encodeURIComponent(time)}`),
+  };
+  for (const [field, answer] of Object.entries(answers)) {
+    expect(answer, field).toMatchObject({ status: 400, body: { code: 'validation_failed', errors: [{ field }] } });
+    expect(answer.body.errors, field).toHaveLength(1);
+    expect(answer.body.detail, field).toMatch(detail);
+  }
+});
+
+test.each([
+  ['2026-01-01T00:00:00+15:59', '2025-12-31T08:01:00+00:00'],
+  ['2026-01-01T00:00:00.123456789-15:59', '2026-01-01T15:59:00.123457+00:00'],
+  ['0001-01-01T00:00:00Z', '0001-01-01T00:00:00+00:00'],
+  ['9999-12-31T23:59:59.999999Z', '9999-12-31T23:59:59.999999+00:00'],
+])('the date and time %s is kept, and can be paged by', async (sent, kept) => {
+  const eve = await server.user();
+  for (const title of ['A', 'B']) {
+    const made = await eve.call('POST', '/api/tasks', { title, description: 'D', due_date: sent });
+    expect(made).toMatchObject({ status: 201, body: { due_date: kept } });
+  }
+  const first = await eve.call('GET', '/api/tasks?sort=due_date&limit=1');
+  const second = await eve.call('GET', `/api/tasks?sort=due_date&limit=1&cursor=${first.body.next_cursor}`);
+  expect(second).toMatchObject({ status: 200, body: { items: [{ due_date: kept }], next_cursor: null } });
+});
+
+test('a cursor with an offset that Postgres does not have', async () => {
+  for (const title of ['A', 'B']) await ann.call('POST', '/api/tasks', { title, description: 'D' });
+  const { next_cursor: cursor } = (await ann.call('GET', '/api/tasks?sort=due_date&limit=1')).body;
+  const [order, , id] = JSON.parse(Buffer.from(cursor, 'base64url').toString('utf8'));
+  for (const key of ['2026-01-01 00:00:00+99', '2026-13-45 00:00:00+00', '0000-01-01 00:00:00+00']) {
+    const madeUp = Buffer.from(JSON.stringify([order, key, id])).toString('base64url');
+    const answer = await ann.call('GET', `/api/tasks?sort=due_date&cursor=${madeUp}`);
+    expect(answer, key).toMatchObject({ status: 400, body: { code: 'validation_failed' } });
+  }
+});
+
 describe('methods', () => {
   test.each([
     ['PUT', '/api/projects', 'GET, HEAD, OPTIONS, POST'],

@@ -39,10 +39,28 @@ function inRange(value: string, min: number, max: number): boolean {
 /** A JSON object of the caller's own making, stored as it is. */
 export const jsonObject = z.record(z.string(), z.json());
 
-export const timestamp = z.iso.datetime({
-  offset: true,
-  message: 'must be a date and time such as 2026-11-23T12:00:00Z',
-});
+/** RFC 3339 has no sign and no fifth digit for a year; what Postgres writes beyond these is read by nobody. */
+const firstInstant = Date.parse('0001-01-01T00:00:00Z');
+const lastInstant = Date.parse('9999-12-31T23:59:59.999Z');
+
+/** A date and time that Postgres can hold and, whatever its offset, gives back in the same form. */
+export const timestamp = z.iso
+  .datetime({
+    offset: true,
+    // Or what is compared below would be no date.
+    abort: true,
+    message: 'must be a date and time such as 2026-11-23T12:00:00Z',
+  })
+  // MAX_TZDISP_HOUR in Postgres's utils/timestamp.h; further displacements are an error there (22009).
+  .refine((text) => !/[+-](?:1[6-9]|2\d):\d\d$/.test(text), 'must have an offset between -15:59 and +15:59')
+  .refine(isWithinYears, 'must be within the years 0001 to 9999 in UTC');
+
+function isWithinYears(text: string): boolean {
+  const instant = Date.parse(text);
+  // Postgres rounds to microseconds, Date cuts off at milliseconds: what is finer could be rounded into the year 10000.
+  if (instant === lastInstant) return !/\.\d{7}/.test(text);
+  return instant >= firstInstant && instant < lastInstant;
+}
 
 export const pageQuery = z
   .object({
