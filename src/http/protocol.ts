@@ -32,14 +32,16 @@ export function registerProtocolChecks(app: FastifyInstance): void {
   });
 }
 
-function faultOfRequest({ url = '', httpVersion, headers }: IncomingMessage): Problem | undefined {
+function faultOfRequest({ url = '', httpVersion, headersDistinct }: IncomingMessage): Problem | undefined {
   if (url.length > urlCharsMax) {
     return problem('uri_too_long', `The address must be at most ${urlCharsMax} characters long.`);
   }
-  // RFC 9112 §3.2. HTTP/1.0 has no such header; ApacheBench speaks it (G45).
-  if (httpVersion === '1.1' && headers.host === undefined) {
+  // RFC 9112 §3.2. HTTP/1.0 asks for no such header; ApacheBench speaks it (G45).
+  const hosts = headersDistinct.host ?? [];
+  if (httpVersion === '1.1' && hosts.length === 0)
     return problem('malformed_request', 'host: is required in HTTP/1.1.');
-  }
+  // Node would go by the first; a proxy in front may go by the last.
+  if (hosts.length > 1) return problem('malformed_request', 'host: must be given once.');
   if (!url.includes('%')) return undefined;
   try {
     decodeURIComponent(url);
