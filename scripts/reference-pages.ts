@@ -21,7 +21,8 @@ values as they are read and names every fault at once; a variable that is set bu
 ${rows.join('\n')}
 
 To replace the secret, set \`JWT_SECRET_KEY\` to the new one and \`JWT_SECRET_KEY_PREVIOUS\` to the old one: tokens signed with
-either are accepted, and Postgres keeps the identity keys of both.
+either are accepted, refresh tokens included, and Postgres keeps the identity keys of both. Whoever has not refreshed a
+session by the time the old one is taken away logs in again.
 `;
 }
 
@@ -34,9 +35,10 @@ export function errorsPage(): string {
 
 ${note}
 
-Over HTTP an error is problem+json (RFC 9457) with \`type\`, \`title\`, \`status\`, \`detail\`, \`code\`, \`retryable\` and
-\`request_id\`; faults of a request also have \`errors\`, a list of \`{field, message}\`. On the command line it is one line on
-stderr and an exit code. Our own faults (500) tell the request id and nothing else; the id finds the line in the log.
+Over HTTP an error is problem+json (RFC 9457) with \`type\` (\`urn:ringfence:problem:\` and the code), \`title\`, \`status\`,
+\`detail\`, \`code\`, \`retryable\` and \`request_id\`; faults of a request also have \`errors\`, a list of \`{field, message}\`. On
+the command line it is one line on stderr and an exit code. Our own faults (500) tell the request id and nothing else; the
+id finds the line in the log.
 
 | code | HTTP status | title | may succeed later | exit code |
 |---|---|---|---|---|

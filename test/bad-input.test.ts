@@ -119,6 +119,7 @@ test.each(bodies)('a body with %s', async (_, body, status, code, detail) => {
   const answer = await ann.call('POST', '/api/projects', body);
   expect(answer).toMatchObject({ status, body: { status, code } });
   expect(answer.body.detail).toMatch(detail);
+  expect(answer.body.type).toBe(`urn:ringfence:problem:${answer.body.code}`);
   expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/);
   expect(answer.body.request_id).toBe(answer.headers.get('x-request-id'));
 });

@@ -45,12 +45,12 @@ export function sendProblem(fault: Problem, request: FastifyRequest, reply: Fast
     .send(problemDocument(fault, request.id));
 }
 
-/** RFC 9457 §3. */
+/** RFC 9457 §3. The type is a name and no address (§3.1.1): an address would have to be one that we keep for ever. */
 export function problemDocument(fault: Problem, requestId: string): string {
   const { status, title, retryable } = fault.kind;
   return JSON.stringify({
     ...fault.extensions,
-    type: `https://ringfence.dev/problems/${fault.code}`,
+    type: `urn:ringfence:problem:${fault.code}`,
     title,
     status,
     detail: status === 500 ? 'Something went wrong on our side. The request id finds it in the log.' : fault.message,

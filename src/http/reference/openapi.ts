@@ -224,7 +224,7 @@ function refusals(access: AccessClass, takes: Refusable): Record<string, JsonSch
 
 /** RFC 9457 §3, with this product's members. */
 const problemDocument = z.looseObject({
-  type: z.string().describe('A URI that names the kind of problem.'),
+  type: z.string().describe('A URI that names the kind of problem: urn:ringfence:problem: and the code.'),
   title: z.string(),
   status: z.int(),
   detail: z.string().describe('Which field, what was wrong, what is allowed.'),
