@@ -69,6 +69,66 @@ test('a member of a role above the policies is refused, at any depth', async () 
   expect(await faults()).toEqual([expect.stringMatching(new RegExp(`member .*${other} has BYPASSRLS`))]);
 });
 
+/** A membership that gives nothing by itself, only SET ROLE: said with the grant, and before Postgres 16 with the role. */
+async function grantForSetOnly(granted: string, work: () => Promise<void>): Promise<void> {
+  const { rows } = await sql("select current_setting('server_version_num')::int >= 160000 as per_grant");
+  await sql(
+    rows[0].per_grant
+      ? `grant ${granted} to ${role} with inherit false, set true`
+      : `grant ${granted} to ${role}; alter role ${role} noinherit`,
+  );
+  try {
+    await work();
+  } finally {
+    await sql(`revoke ${granted} from ${role}; alter role ${role} inherit`);
+  }
+}
+
+test.each(['pg_read_all_data', 'pg_write_all_data'])(
+  'a log-in that can only become %s is refused',
+  async (predefined) => {
+    await grantForSetOnly(predefined, async () => {
+      expect(await faults()).toEqual([expect.stringMatching(new RegExp(`${predefined} reaches every table`))]);
+    });
+  },
+);
+
+test.each([
+  ['keys that identities are signed with', 'select', 'table ringfence.identity_keys'],
+  ['keys that identities are signed with', 'select (inner_pad)', 'table ringfence.identity_keys'],
+  ['keys that identities are signed with', 'trigger', 'table ringfence.identity_keys'],
+  ['may make temporary tables', 'temporary', 'database'],
+  ['may create schemas', 'create', 'database'],
+  ['may create objects in the schema public', 'create', 'schema public'],
+  ['the schema of the keys', 'create', 'schema ringfence'],
+  ['may truncate tasks', 'truncate', 'table tasks'],
+  ['may attach triggers or references to tasks', 'references (id)', 'table tasks'],
+])('refused, though only a role it can become has it: %s (%s on %s)', async (reason, privilege, object) => {
+  const on = object === 'database' ? `database ${database.name}` : object;
+  await sql(`grant ${privilege} on ${on} to ${other}`);
+  try {
+    await grantForSetOnly(other, async () => {
+      expect(await faults()).toEqual([expect.stringContaining(reason)]);
+    });
+  } finally {
+    await sql(`revoke ${privilege} on ${on} from ${other}`);
+  }
+});
+
+test('a log-in that can become the owner of the verifier, or of its schema, is refused', async () => {
+  const { rows } = await sql(`select nspowner::regrole::text as owner from pg_namespace where nspname = 'ringfence'`);
+  for (const object of ['schema ringfence', 'function ringfence.current_user_id()', 'table ringfence.identity_keys']) {
+    await sql(`alter ${object} owner to ${other}`);
+    try {
+      await grantForSetOnly(other, async () => {
+        expect((await faults()).join(), object).toMatch(new RegExp(`can become ${other}, which`));
+      });
+    } finally {
+      await sql(`alter ${object} owner to ${rows[0].owner}`);
+    }
+  }
+});
+
 test('an owner of a table, and a member of its owner, are refused', async () => {
   const { rows } = await sql("select relowner::regrole::text as owner from pg_class where relname = 'tasks'");
   try {

@@ -10,7 +10,7 @@ import { quarantineUserId } from './owned-tables.ts';
 export interface RoleExpectations {
   /** Tables that must have policies, forced on their owner too; without schema. */
   readonly tables: readonly string[];
-  /** The only policies that may apply to the role. */
+  /** The only policies that may apply to the role, or to one that it can become. */
   readonly policies: readonly string[];
   /** A role that it must be able to become with SET ROLE, and whose privileges it may not have before that. */
   readonly becomes?: string;
@@ -25,6 +25,12 @@ export interface RoleReport {
 
 /** Superusers in all but name: they read, write or run anything on the server (Postgres manual, "Predefined Roles"). */
 const serverRoles = ['pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files'];
+/** Policies bind them, but privileges do not. */
+const dataRoles = ['pg_read_all_data', 'pg_write_all_data'];
+
+/** The login's own role, what it inherits and what it could become with SET ROLE: has_*_privilege leaves the last out. */
+const reachable = `
+reachable as (select oid, rolname::text as name from pg_roles where pg_has_role(current_user, oid, 'MEMBER'))`;
 
 const attributes = `
 select current_user as role, current_setting('server_version_num')::int as "serverVersion",
@@ -36,34 +42,51 @@ cross join lateral (values
   (2, r.rolbypassrls, 'has BYPASSRLS'),
   (3, r.rolcreaterole, 'has CREATEROLE and can make itself a member of other roles'),
   (4, r.rolreplication, 'has REPLICATION and can copy every row'),
-  (5, r.rolname = any ($1), 'reaches the files or programs of the server')
+  (5, r.rolname = any ($1), 'reaches the files or programs of the server'),
+  (6, r.rolname = any ($2), 'reaches every table, the keys that identities are signed with among them')
 ) a (place, holds, what)
 where r.rolname = current_user
   or (pg_has_role(current_user, r.oid, 'MEMBER') and not (select rolsuper from pg_roles where rolname = current_user))`;
 
 const database = `
-select x.what from (values
-  (has_database_privilege(current_database(), 'TEMPORARY'), 'may make temporary tables'),
-  (has_database_privilege(current_database(), 'CREATE'), 'may create schemas'),
-  (has_schema_privilege('public', 'CREATE'), 'may create objects in the schema public'),
-  (exists (
+with ${reachable}
+select distinct on (x.place)
+  case when r.name = current_user then x.what else format('can become %s, which %s', r.name, x.what) end as what
+from reachable r
+cross join lateral (values
+  (1, has_database_privilege(r.oid, current_database(), 'TEMPORARY'), 'may make temporary tables'),
+  (2, has_database_privilege(r.oid, current_database(), 'CREATE'), 'may create schemas'),
+  (3, has_schema_privilege(r.oid, 'public', 'CREATE'), 'may create objects in the schema public'),
+  (4, exists (
+    select from pg_namespace n
+    where n.nspname = 'ringfence' and (n.nspowner = r.oid or has_schema_privilege(r.oid, n.oid, 'CREATE'))
+  ), 'owns the schema of the keys, or may create objects in it'),
+  (5, exists (
     select from pg_class c join pg_namespace n on n.oid = c.relnamespace
     where n.nspname = 'ringfence' and c.relkind in ('r', 'p', 'v') and c.relname = 'identity_keys'
-      and (has_table_privilege(c.oid, 'SELECT, INSERT, UPDATE, DELETE') or has_any_column_privilege(c.oid, 'SELECT'))
+      and (c.relowner = r.oid
+        or has_table_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, DELETE, TRUNCATE, REFERENCES, TRIGGER')
+        or has_any_column_privilege(r.oid, c.oid, 'SELECT, INSERT, UPDATE, REFERENCES'))
   ), 'can read or change the keys that identities are signed with'),
-  (exists (
+  (6, exists (
     select from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-    where n.nspname = 'ringfence' and pg_has_role(current_user, p.proowner, 'MEMBER')
-  ), 'owns the function that verifies identities, or is a member of its owner')
-) x (holds, what) where x.holds`;
+    where n.nspname = 'ringfence' and p.proowner = r.oid
+  ), 'owns the function that verifies identities')
+) x (place, holds, what)
+where x.holds
+order by x.place, r.name <> current_user, r.name`;
 
 /** One row for each expected table, also for one that is not there. */
 const tables = `
+with ${reachable}
 select t.name, c.oid is null as missing,
   coalesce(pg_has_role(current_user, c.relowner, 'MEMBER'), false) as owned,
   not coalesce(c.relrowsecurity, false) as unprotected, not coalesce(c.relforcerowsecurity, false) as unforced,
-  coalesce(has_table_privilege(c.oid, 'TRUNCATE'), false) as truncates,
-  coalesce(has_table_privilege(c.oid, 'REFERENCES, TRIGGER'), false) as attaches,
+  exists (select from reachable r where has_table_privilege(r.oid, c.oid, 'TRUNCATE')) as truncates,
+  exists (
+    select from reachable r
+    where has_table_privilege(r.oid, c.oid, 'REFERENCES, TRIGGER') or has_any_column_privilege(r.oid, c.oid, 'REFERENCES')
+  ) as attaches,
   array(select p.polname::text from pg_policy p where p.polrelid = c.oid and p.polpermissive
     and exists (select from unnest(p.polroles) m (oid) where m.oid = 0 or pg_has_role(current_user, m.oid, 'MEMBER'))
     order by 1) as policies
@@ -90,6 +113,7 @@ export async function checkRole(url: string, expected: RoleExpectations): Promis
   return asRole(url, async (client) => {
     const self = await client.query<{ role: string; serverVersion: number; faults: string[] }>(attributes, [
       serverRoles,
+      dataRoles,
     ]);
     const privileges = await client.query<{ what: string }>(database);
     const found = await client.query<TableRow>(tables, [expected.tables]);
