@@ -626,6 +626,7 @@ create policy user_isolation on public.task_subtasks using ((user_id = ( SELECT 
 create policy system_mode on public.tasks to ringfence_system using (true) with check (true);
 create policy user_isolation on public.tasks using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
 create policy accounts_mode on public.user_access_log to ringfence_accounts using (true) with check (true);
+create policy no_system_outcome on public.user_access_log as restrictive for insert to ringfence_accounts, ringfence_app with check ((outcome <> 'system'::text));
 create policy system_mode on public.user_access_log to ringfence_system using (true) with check (true);
 create policy user_isolation on public.user_access_log using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
 create policy accounts_mode on public.users to ringfence_accounts using (true) with check (true);

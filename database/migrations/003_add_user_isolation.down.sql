@@ -90,6 +90,8 @@ drop policy accounts_mode on api_tokens;
 
 drop policy accounts_mode on user_access_log;
 
+drop policy no_system_outcome on user_access_log;
+
 alter table users no force row level security, disable row level security;
 drop policy user_isolation on users;
 drop policy system_mode on users;

@@ -1793,6 +1793,14 @@ begin
 end
 $$;
 
+do $$
+begin
+  if not exists (select from pg_policy where polrelid = 'user_access_log'::regclass and polname = 'no_system_outcome') then
+    create policy no_system_outcome on user_access_log as restrictive for insert to ringfence_app, ringfence_accounts with check (outcome <> 'system');
+  end if;
+end
+$$;
+
 -- Grants --------------------------------------------------------------------------------------------------------------
 
 revoke all on table projects from public, ringfence_app, ringfence_system, ringfence_accounts;

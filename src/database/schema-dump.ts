@@ -82,9 +82,11 @@ async function indexes(owner: OwnerConnection): Promise<string[]> {
 async function policies(owner: OwnerConnection): Promise<string[]> {
   const all = await lines(
     owner,
-    `select format('create policy %I on %s%s using (%s) with check (%s);', c.polname, c.polrelid::regclass,
-       case when c.polroles = '{0}' then '' else ' to ' || (select string_agg(r::regrole::text, ', ') from unnest(c.polroles) r) end,
-       pg_get_expr(c.polqual, c.polrelid), pg_get_expr(c.polwithcheck, c.polrelid)) as line
+    `select format('create policy %I on %s%s%s%s%s%s;', c.polname, c.polrelid::regclass,
+       case when c.polpermissive then '' else ' as restrictive' end,
+       case c.polcmd when '*' then '' else ' for ' || case c.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' else 'delete' end end,
+       case when c.polroles = '{0}' then '' else ' to ' || (select string_agg(r::regrole::text, ', ' order by r::regrole::text) from unnest(c.polroles) r) end,
+       ' using (' || pg_get_expr(c.polqual, c.polrelid) || ')', ' with check (' || pg_get_expr(c.polwithcheck, c.polrelid) || ')') as line
      from pg_policy c join pg_class t on t.oid = c.polrelid join pg_namespace n on n.oid = t.relnamespace
      where n.nspname = any ($1) order by t.relname, c.polname`,
   );

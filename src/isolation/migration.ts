@@ -47,6 +47,7 @@ export function isolationUp(identity: string): string {
     ...owned.map((t) => protect(t.table, 'user_id')),
     ...accounts.map((t) => protect(t.table, t.column)),
     ...accounts.filter(isForAccounts).map(openToAccounts),
+    refuseSystemOutcome(),
     section('Grants'),
     ...owned.map(ownedGrants),
     ...accounts.map(accountGrants),
@@ -71,6 +72,7 @@ export function isolationDown(): string {
     "-- Policies bind the tables' owner as well: lift them first, or the owners could not be read.",
     ...owned.map((t) => unprotect(t.table, 'user_id')),
     ...accounts.filter(isForAccounts).map((t) => `drop policy accounts_mode on ${t.table};`),
+    'drop policy no_system_outcome on user_access_log;',
     ...accounts.map((t) => unprotect(t.table, t.column)),
     refuseCollisions(),
     saveOwners(),
@@ -290,6 +292,13 @@ const isForAccounts = (t: AccountTable) => t.accountsGrants.length > 0;
 function openToAccounts({ table }: AccountTable): string {
   return when(`not ${hasPolicy(table, 'accounts_mode')}`, [
     `create policy accounts_mode on ${table} to ringfence_accounts using (true) with check (true);`,
+  ]);
+}
+
+/** The access log is evidence: a use of system mode can only be written down by system mode, not by a user's statement. */
+function refuseSystemOutcome(): string {
+  return when(`not ${hasPolicy('user_access_log', 'no_system_outcome')}`, [
+    "create policy no_system_outcome on user_access_log as restrictive for insert to ringfence_app, ringfence_accounts with check (outcome <> 'system');",
   ]);
 }
 

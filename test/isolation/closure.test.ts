@@ -68,7 +68,7 @@ describe('the policies are the canonical ones', () => {
   test.each(confined)('$table', async ({ table, column }) => {
     const { rows } = await owner.query(
       `select polname::text as name, polpermissive as permissive, polcmd::text as command,
-         array(select case when r = 0 then 'public' else r::regrole::text end from unnest(polroles) r) as roles,
+         array(select case when r = 0 then 'public' else r::regrole::text end from unnest(polroles) r order by r::regrole::text) as roles,
          pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check
        from pg_policy where polrelid = $1::regclass order by polname`,
       [table],
@@ -77,6 +77,18 @@ describe('the policies are the canonical ones', () => {
     const all = { permissive: true, command: '*', using: 'true', check: 'true' };
     expect(rows).toEqual([
       ...(forAccounts.has(table) ? [{ name: 'accounts_mode', roles: ['ringfence_accounts'], ...all }] : []),
+      ...(table === 'user_access_log'
+        ? [
+            {
+              name: 'no_system_outcome',
+              permissive: false,
+              command: 'a',
+              roles: ['ringfence_accounts', 'ringfence_app'],
+              using: null,
+              check: "(outcome <> 'system'::text)",
+            },
+          ]
+        : []),
       { name: 'system_mode', roles: ['ringfence_system'], ...all },
       { name: 'user_isolation', permissive: true, command: '*', roles: ['public'], using: canonical, check: canonical },
     ]);

@@ -110,6 +110,14 @@ describe('an identity that is not one', () => {
   });
 });
 
+test('a line in one’s own access log is accepted, unless it speaks of system mode (the control)', async () => {
+  const { rowCount } = await as(
+    identityOf(attacker.id),
+    `insert into user_access_log (actor, operation, outcome) values ('session', 'read', 'refused')`,
+  );
+  expect(rowCount).toBe(1);
+});
+
 describe('becoming somebody else inside a statement', () => {
   const forged = () => identityOf(attacker.id).replace(attacker.id, victim.id);
   const attacks: Record<string, () => string> = {
@@ -189,6 +197,10 @@ describe('becoming somebody else inside a statement', () => {
     'owners saved by a way down': [() => 'create table user_id_backup ()', '42501'],
     'rewriting the owner': [() => `update projects set user_id = '${attacker.id}'`, '42501'],
     'the access log, changed': [() => `update user_access_log set operation = 'x'`, '42501'],
+    'the access log, with a use of system mode that never was': [
+      () => `insert into user_access_log (actor, operation, outcome) values ('session', 'system_mode', 'system')`,
+      '42501',
+    ],
     'the access log, emptied': [() => 'delete from user_access_log', '42501'],
     'files of the server': [() => `select pg_read_file('/etc/passwd')`, '42501'],
     'a program on the server': [() => `copy (select 1) to program 'id'`, '42501'],
@@ -241,6 +253,14 @@ describe('inside a statement of the accounts scope', () => {
     ]) {
       await expect(system.query(change), change).rejects.toEqual(code('42501'));
     }
+  });
+
+  test('no use of system mode that never was is written down', async () => {
+    const line = (outcome: string) =>
+      inAccounts(`insert into user_access_log (user_id, id, actor, operation, outcome)
+        values ('${victim.id}', gen_random_uuid(), 'session', 'login', '${outcome}')`);
+    expect((await line('refused')).rowCount).toBe(1);
+    await expect(line('system')).rejects.toEqual(code('42501'));
   });
 
   test('no owned table is in reach', async () => {
