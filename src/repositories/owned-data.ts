@@ -32,12 +32,26 @@ export class OwnedDataRepository extends BaseUserScopedRepository {
     await this.scope.run(this.db.deleteFrom('users'));
   }
 
-  /** Begins to read everything: one statement, so that all rows are of the same moment. */
+  /**
+   * Begins to read everything: one statement, so that all rows are of the same moment.
+   *
+   * Postgres checks the identity where it first reaches a table, and by the last one it may have expired. So the first
+   * row asks each table whether it holds anything. A materialised CTE is read once and as far as it is needed, and goes on
+   * where it stopped (`nodeCtescan.c`): with the first row every identity has been checked for good.
+   */
   async openExport(): Promise<void> {
-    const [first, ...rest] = [...this.#accountRows(), ...this.#ownedRows()];
-    if (!first) return;
-    const all = rest.reduce((union, rows) => union.unionAll(rows), first);
-    await this.#send(sql`declare export_rows no scroll cursor for ${all}`);
+    const sources = [...this.#accountRows(), ...this.#ownedRows()].map((rows, i) => ({
+      rows,
+      name: sql.raw(`export_${i}`),
+    }));
+    const ctes = sources.map(({ rows, name }) => sql`${name} as materialized (${rows})`);
+    const reached = sources.map(({ name }) => sql`exists (select from ${name})`);
+    const all = sources.map(({ name }) => sql`select table_name, row from ${name}`);
+    await this.#send(
+      sql`declare export_rows no scroll cursor for with ${sql.join(ctes)}
+select '' as table_name, concat(${sql.join(reached)}) as row union all ${sql.join(all, sql` union all `)}`,
+    );
+    await this.#send(sql`fetch forward 1 from export_rows`);
   }
 
   /** @returns the next rows, table by table; none at the end */

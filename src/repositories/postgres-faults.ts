@@ -40,6 +40,7 @@ export function postgresFault(error: unknown): Problem | undefined {
     case '55P03': // lock_not_available
       return problem('conflict', 'Somebody else is changing the same rows; try again.', {}, cause);
     case '57014': // query_canceled
+    case 'RF003': // our own: the identity has expired, so the transaction has been open for two minutes
       return problem('unavailable', 'The request took too long and was given up.', {}, cause);
     case '53300': // too_many_connections
       return problem('database_unavailable', 'The database has no connection left; try again.', {}, cause);

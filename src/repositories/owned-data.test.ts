@@ -1,0 +1,86 @@
+import { sql } from 'kysely';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { statement } from '../../test/support/postgres.ts';
+import { startTestServer, type TestServer } from '../../test/support/server.ts';
+import { testSecret } from '../../test/support/templates.ts';
+import { plantWorld } from '../../test/support/world.ts';
+import type { ProductUserScope } from '../database/isolation.ts';
+import { deriveIdentityKey, identityLifetimeMs, mintIdentity } from '../isolation/identity.ts';
+import { OwnedDataRepository } from './owned-data.ts';
+import { postgresFault } from './postgres-faults.ts';
+
+let server: TestServer;
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterAll(() => server?.close());
+
+interface Backend {
+  readonly pid: number;
+  readonly now: number;
+}
+
+async function backend(scope: ProductUserScope): Promise<Backend> {
+  const found = await scope.first<Backend>(
+    scope.db.selectNoFrom([
+      sql<number>`pg_backend_pid()`.as('pid'),
+      sql<number>`extract(epoch from clock_timestamp())::float8 * 1000`.as('now'),
+    ]),
+  );
+  if (!found) throw new Error('no answer');
+  return found;
+}
+
+/** Replaces the identity of the open transaction by one that expires so many milliseconds from now. */
+async function shorten(scope: ProductUserScope, lifeMs: number): Promise<number> {
+  const { pid, now } = await backend(scope);
+  const expiry = Math.floor(now) + lifeMs;
+  const key = deriveIdentityKey(testSecret);
+  const identity = mintIdentity(key, scope.caller.userId, pid, expiry - identityLifetimeMs);
+  await scope.first(scope.db.selectNoFrom(sql`set_config('ringfence.identity', ${identity}, true)`.as('identity')));
+  return expiry;
+}
+
+test('an export that takes longer than its identity lives is whole', async () => {
+  const user = await server.user();
+  await plantWorld(server.database.url, user.id);
+  // More than one fetch, in the first table of all that can hold many rows and in the last but one.
+  for (const table of ['sessions', 'labels']) {
+    const columns = table === 'labels' ? 'name' : 'token_hash, expires_at';
+    const values = table === 'labels' ? `'label ' || n` : `decode(repeat('00', 32), 'hex'), now() + interval '1 day'`;
+    await statement(
+      server.database.url,
+      `insert into ${table} (user_id, id, ${columns})
+       select '${user.id}', gen_random_uuid(), ${values} from generate_series(1, 120) n`,
+    );
+  }
+  const rows = await server.isolation.withUser(user.caller, async (scope) => {
+    const data = new OwnedDataRepository(scope);
+    const expiry = await shorten(scope, 800);
+    await data.openExport();
+    while ((await backend(scope)).now <= expiry);
+    const read = [];
+    for (let some = await data.nextRows(); some.length > 0; some = await data.nextRows()) read.push(...some);
+    return read;
+  });
+  const counts = Map.groupBy(rows, (row) => row.table_name);
+  expect(rows.every(({ row }) => typeof JSON.parse(row) === 'object')).toBe(true);
+  expect(counts.get('users')).toHaveLength(1);
+  expect(counts.get('sessions')).toHaveLength(122);
+  expect(counts.get('labels')).toHaveLength(121);
+  expect(counts.get('task_contexts_unified')).toHaveLength(1);
+});
+
+test('an identity that has expired before the export begins is refused as something to be tried again', async () => {
+  const user = await server.user();
+  const opened = server.isolation.withUser(user.caller, async (scope) => {
+    const data = new OwnedDataRepository(scope);
+    await shorten(scope, -1);
+    await data.openExport();
+  });
+  const error = await opened.catch((thrown: unknown) => thrown);
+  expect(postgresFault(error)).toMatchObject({
+    code: 'unavailable',
+    message: 'The request took too long and was given up.',
+  });
+});
