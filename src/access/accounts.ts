@@ -72,8 +72,8 @@ export class Accounts {
   }
 
   /**
-   * Signs in. No account, a wrong password, a locked, suspended or quarantined account: the same answer after the same
-   * work, so that nobody learns who has an account here.
+   * Signs in. No account, a wrong password, a locked, suspended or quarantined account: the same answer after one
+   * verification of a password. The answer does not say who has an account; its time is not promised beyond that.
    *
    * @throws Problem `invalid_credentials`
    */
@@ -204,7 +204,7 @@ export class Accounts {
   ): Promise<number> {
     const { isolation, securityLog } = this.#options;
     const { requestId, address } = origin;
-    // The statements run for an id that nobody has, too: the time must not tell.
+    // The statements run for an id that nobody has, too: their number, at least, must not tell.
     const userId = account?.id ?? uuidv7();
     const seconds = await isolation.withAccounts('count failed log-in', async (scope) => {
       const lockedFor = await new AccountRepository(scope).countFailure(userId);

@@ -92,7 +92,7 @@ export class AccountRepository {
       ${lockOut.maxSeconds}::int,
       ${lockOut.firstSeconds}::int * power(2, least(failed_login_attempts + 1 - ${lockOut.attempts}::int, 20))
     )`;
-    // Losing the last failures in a crash is harmless; waiting for the disk would tell an account from none by its time.
+    // Losing the last failures in a crash is harmless; waiting for the disk would tell an account from none most plainly.
     await this.#scope.all(
       this.#scope.db.selectNoFrom(sql`set_config('synchronous_commit', 'off', true)`.as('synchronous_commit')),
     );
