@@ -122,6 +122,9 @@ const statementRunners = [
   'ts_rewrite',
 ];
 
+/** Rows belong to somebody, large objects to a role: what one user's statement leaves there, another's finds. */
+const largeObjectWriters = ['lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite'];
+
 /** Only a superuser can take functions of Postgres itself from PUBLIC; elsewhere they stay as they are. */
 async function closeFunctions(owner: OwnerConnection): Promise<void> {
   const { rows } = await owner.query<{ signature: string }>(
@@ -130,12 +133,25 @@ async function closeFunctions(owner: OwnerConnection): Promise<void> {
        and has_function_privilege('public', oid, 'execute')
        and (select rolsuper from pg_roles where rolname = current_user)
      order by 1`,
-    [statementRunners],
+    [[...statementRunners, ...largeObjectWriters]],
   );
   if (rows.length === 0) return;
   const signatures = rows.map(({ signature }) => signature).join(', ');
   await owner.query(`revoke execute on function ${signatures} from public`);
 }
+
+const statisticsOpenToAll = `
+select o.object from pg_extension e
+join pg_depend d on d.refclassid = 'pg_extension'::regclass and d.refobjid = e.oid and d.deptype = 'e'
+left join pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid
+left join pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+cross join lateral (values
+  ('table ' || c.oid::regclass, c.relacl),
+  ('function ' || p.oid::regprocedure, coalesce(p.proacl, acldefault('f', p.proowner)))
+) o (object, acl)
+where e.extname = 'pg_stat_statements' and o.object is not null
+  and exists (select from aclexplode(o.acl) a where a.grantee = 0)
+order by 1`;
 
 /** The guide's monitoring (G55, G56) reads pg_stat_statements. Where it cannot be had, serving goes on without. */
 async function collectStatistics(owner: OwnerConnection): Promise<void> {
@@ -146,7 +162,9 @@ async function collectStatistics(owner: OwnerConnection): Promise<void> {
   try {
     await owner.query('create extension if not exists pg_stat_statements schema public');
     // What other users' requests ran, and how often, is nothing the application's roles need.
-    await owner.query('revoke all on pg_stat_statements, pg_stat_statements_info from public');
+    // The functions behind the views as well: which there are depends on the extension's version.
+    const { rows: open } = await owner.query<{ object: string }>(statisticsOpenToAll);
+    for (const { object } of open) await owner.query(`revoke all on ${object} from public`);
   } catch (error) {
     // 42501: the owner may not create extensions; a DBA has to.
     if (!(error instanceof pg.DatabaseError && error.code === '42501')) throw error;

@@ -205,6 +205,15 @@ describe('becoming somebody else inside a statement', () => {
     'files of the server': [() => `select pg_read_file('/etc/passwd')`, '42501'],
     'a program on the server': [() => `copy (select 1) to program 'id'`, '42501'],
     'a large object of nobody': [() => `select lo_import('/etc/passwd')`, '42501'],
+    'a large object, made': [() => 'select lo_create(0)', '42501'],
+    'a large object, made the old way': [() => 'select lo_creat(-1)', '42501'],
+    'a large object, filled at once': [() => `select lo_from_bytea(0, 'x')`, '42501'],
+    'a large object, written': [() => `select lo_put(1, 0, 'x')`, '42501'],
+    'a large object, written by descriptor': [() => `select lowrite(0, 'x')`, '42501'],
+    'statements that others ran, by the view': [() => 'select query from pg_stat_statements', '42501'],
+    'statements that others ran, by the function': [() => 'select query from pg_stat_statements(true)', '42501'],
+    'when statistics were reset': [() => 'select * from pg_stat_statements_info()', '42501'],
+    'resetting statistics': [() => 'select pg_stat_statements_reset()', '42501'],
     'row COPY FROM': [() => 'copy projects from stdin', /42501|0A000/],
   };
   test.each(Object.keys(denied))('denied: %s', async (name) => {
@@ -361,6 +370,16 @@ test('the identity never stands in a statement’s text', async () => {
       and usename = 'ringfence_app' and pid <> ${pid}`);
   await owner.end();
   expect(rows).toEqual([]);
+});
+
+test('the owner still reads the statistics (the control)', async () => {
+  const owner = new pg.Client({ connectionString: server.database.url });
+  await owner.connect();
+  const view = await owner.query('select count(*)::int as n from pg_stat_statements');
+  const called = await owner.query('select count(*)::int as n from pg_stat_statements(true)');
+  await owner.end();
+  expect(view.rows[0].n).toBeGreaterThan(0);
+  expect(called.rows[0].n).toBeGreaterThan(0);
 });
 
 test('two keys are valid at once', async () => {
