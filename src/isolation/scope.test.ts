@@ -185,6 +185,13 @@ describe('what a statement leaves on its connection', () => {
   });
 });
 
+test('a statement is one statement, also without parameters', async () => {
+  const two = server.isolation.withAccounts('two in one', (scope) =>
+    scope.all(scope.db.selectFrom('users').select(sql<number>`1; select 2`.as('n'))),
+  );
+  await expect(two).rejects.toMatchObject({ code: '42601' });
+});
+
 describe('faults that end nothing', () => {
   test('work that throws before it returns a promise, for somebody who may not act', async () => {
     const unhandled: unknown[] = [];

@@ -299,7 +299,8 @@ function runner<DB>(
     const { sql, parameters } = compile(query, filter);
     // Behind the first word: pg_stat_statements drops a comment that leads (seen on 18.4), and G56 looks there for it.
     const marked = mark === undefined ? sql : sql.replace(/^\w+/, (verb) => `${verb} ${mark}`);
-    return transaction.query<Row & Record<string, unknown>>({ sql: marked, parameters });
+    // One statement each: without parameters pg would send it in a way that takes several, and so would an injected one.
+    return transaction.query<Row & Record<string, unknown>>({ sql: marked, parameters, single: true });
   };
   return {
     db,
