@@ -87,6 +87,7 @@ async function openRole(owner: OwnerConnection, role: ServingRole, secret: strin
     alter role ${role} login password ${password};
     alter role ${role} set statement_timeout = '30s';
     alter role ${role} set lock_timeout = '10s';
+    alter role ${role} set timezone = 'UTC';
     alter role ${role} set idle_in_transaction_session_timeout = '60s';
     alter role ${role} set plan_cache_mode = 'force_generic_plan';
   `);
