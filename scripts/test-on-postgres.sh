@@ -20,7 +20,7 @@ if [ "$(id -u)" = 0 ]; then
     echo "skipped: Postgres does not run as root, and there is no user postgres to run it as"
     exit 0
   fi
-  as='runuser -u postgres --'
+  as='setpriv --reuid=postgres --regid=postgres --init-groups --'
 fi
 
 directory=$(mktemp -d)
