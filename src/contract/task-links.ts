@@ -5,7 +5,7 @@ import { assignee, labelName, priority, setOf, taskStatus } from './task-fields.
 
 export const dependencyCreate = z.object({ depends_on_task_id: id }).strict();
 
-export const dependencyParams = z.object({ id, dependsOnId: id }).strict();
+export const dependencyParams = z.object({ id, depends_on_task_id: id }).strict();
 
 export const dependencyQuery = pageQuery.extend({
   direction: z

@@ -68,6 +68,13 @@ test('so does naming it in a body', async () => {
   expect(attemptsOn(id)[0]?.fields).toMatchObject({ entity: 'projects', method: 'POST' });
 });
 
+test('and naming it beside one’s own in the path', async () => {
+  const hidden = (await ann.call('POST', '/api/tasks', { title: 'hidden', description: 'd' })).body.id;
+  const own = (await bob.call('POST', '/api/tasks', { title: 'own', description: 'd' })).body.id;
+  expect((await bob.call('DELETE', `/api/tasks/${own}/dependencies/${hidden}`)).status).toBe(404);
+  await vi.waitFor(() => expect(attemptsOn(hidden)).toHaveLength(1), { timeout: 5_000 });
+});
+
 test('a row that nobody has leaves nothing in the security log, nor does one’s own that is gone', async () => {
   const absent = uuidv7();
   const made = await bob.call('POST', '/api/projects', { name: 'Gone' });

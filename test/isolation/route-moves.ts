@@ -117,8 +117,8 @@ export const moves: Readonly<Record<string, Move>> = {
     body: (w) => ({ depends_on_task_id: w.second_task }),
     owner: 409,
   },
-  'DELETE /api/tasks/{id}/dependencies/{dependsOnId}': {
-    path: (w) => ({ id: w.tasks, dependsOnId: w.second_task }),
+  'DELETE /api/tasks/{id}/dependencies/{depends_on_task_id}': {
+    path: (w) => ({ id: w.tasks, depends_on_task_id: w.second_task }),
   },
   'GET /api/tasks/{id}/subtasks': { path: id('tasks') },
   'POST /api/tasks/{id}/subtasks': { path: id('tasks'), body: fixed({ title: 'new' }) },

@@ -6,7 +6,7 @@ test.each([
   ['GET', '/api/projects/:id', {}, 'readProject'],
   ['POST', '/api/projects', { creates: true }, 'createProject'],
   ['PATCH', '/api/branches/:id', {}, 'changeBranch'],
-  ['DELETE', '/api/tasks/:id/dependencies/:dependsOnId', {}, 'removeTaskDependency'],
+  ['DELETE', '/api/tasks/:id/dependencies/:depends_on_task_id', {}, 'removeTaskDependency'],
   ['GET', '/api/projects/:id/branches', { isList: true }, 'listProjectBranches'],
   ['POST', '/api/branches/:id/assign-agent', {}, 'assignAgentBranch'],
   ['GET', '/admin/access-log', { isList: true }, 'listAdminAccessLog'],

@@ -136,6 +136,6 @@ test('bad input names the field', async () => {
   expect((await ann.call('POST', '/api/tasks/x/dependencies', { depends_on_task_id: id })).body.errors[0].field).toBe(
     'id',
   );
-  expect((await ann.call('DELETE', `/api/tasks/${id}/dependencies/x`)).body.errors[0].field).toBe('dependsOnId');
+  expect((await ann.call('DELETE', `/api/tasks/${id}/dependencies/x`)).body.errors[0].field).toBe('depends_on_task_id');
   expect((await ann.call('GET', `/api/tasks/${id}/dependencies?direction=up`)).body.errors[0].field).toBe('direction');
 });

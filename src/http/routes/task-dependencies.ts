@@ -60,7 +60,7 @@ export async function taskDependencyRoutes(app: ContractApp, { isolation }: AppD
   );
 
   app.delete(
-    '/api/tasks/:id/dependencies/:dependsOnId',
+    '/api/tasks/:id/dependencies/:depends_on_task_id',
     {
       config: { access: 'write', entity: 'tasks' },
       schema: {
@@ -72,9 +72,9 @@ export async function taskDependencyRoutes(app: ContractApp, { isolation }: AppD
     },
     async (request, reply) => {
       const version = expectedVersion(request.headers['if-match']);
-      const { id, dependsOnId } = request.params;
+      const { id, depends_on_task_id } = request.params;
       const document = await isolation.withUser(callerOf(request), (scope) =>
-        removeDependency(scope, id, dependsOnId, version),
+        removeDependency(scope, id, depends_on_task_id, version),
       );
       return sendDocument(reply, document);
     },
