@@ -2,7 +2,7 @@
  * Writes what is generated: the isolation migration from the catalogue of owned tables; then, from a database migrated
  * with it, the row types and database/schema.sql. `--check` writes nothing and exits 1 when something is out of step.
  */
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../src/database/embedded.ts';
@@ -34,6 +34,8 @@ produce('docs/configuration.md', configurationPage());
 produce('docs/errors.md', errorsPage());
 
 const dataDir = mkdtempSync(join(tmpdir(), 'ringfence-generate-'));
+// As root, Postgres runs as another user, who has to pass through; else its cluster would lie elsewhere and stay there.
+chmodSync(dataDir, 0o711);
 const postgres = await startEmbeddedPostgres({ dataDir, durable: false });
 try {
   await migrateUp(postgres.url);
