@@ -13,14 +13,6 @@ const tableOfField = new Map<string, OwnedTableName>(
   ownedTables.flatMap(({ references }) => references.map(({ column, table }) => [column, table] as const)),
 );
 
-/** What a context belongs to, as /api/contexts/:level/:id names it. */
-const tableOfLevel = new Map<unknown, OwnedTableName>([
-  ['global', 'global_contexts'],
-  ['project', 'projects'],
-  ['branch', 'project_git_branchs'],
-  ['task', 'tasks'],
-]);
-
 export function registerHiddenRowWatch(app: FastifyInstance, watch: UnauthorizedAccessWatch): void {
   // The answer has been sent when this runs, and nothing here is waited for.
   app.addHook('onResponse', async (request, reply) => {
@@ -42,7 +34,7 @@ interface NamedRow {
 function rowsNamed(request: FastifyRequest): NamedRow[] {
   const { params, body } = request;
   const path = new Map<string, unknown>(isObject(params) ? Object.entries(params) : []);
-  const entity = tableOfLevel.get(path.get('level')) ?? request.routeOptions.config.entity;
+  const { entity } = request.routeOptions.config;
   const rows = [...(entity ? row(entity, path.get('id')) : []), ...references(params), ...references(body)];
   const seen = new Map(rows.map((found) => [`${found.entity} ${found.id}`, found]));
   return [...seen.values()].slice(0, rowsMax);

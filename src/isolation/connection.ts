@@ -79,10 +79,6 @@ export class ConnectionPool {
     }
   }
 
-  get waiting(): number {
-    return this.#pool.waitingCount;
-  }
-
   async end(): Promise<void> {
     await this.#pool.end();
   }
