@@ -1,0 +1,143 @@
+/** The catalogue's SQL. Lists come as JSON arrays, built by Postgres, in the order of their names or numbers. */
+
+const about = `
+select current_database() as database,
+  current_setting('server_version_num')::int as "serverVersion",
+  (select to_jsonb(r) from (
+    select rolname as name, rolsuper as superuser, rolbypassrls as "bypassRls", rolcanlogin as login
+    from pg_roles where rolname = current_user
+  ) r) as role`;
+
+const roles = `
+select rolname::text as name, rolsuper as superuser, rolbypassrls as "bypassRls", rolcanlogin as login
+from pg_roles where rolname !~ '^pg_' order by rolname`;
+
+/** Names of the columns of an int2vector or int2[] of attribute numbers, null where an expression stands (number 0). */
+const columnNames = (relation: string, numbers: string, until: string) => `(
+      select coalesce(jsonb_agg(a.attname order by part.place), '[]')
+      from unnest(${numbers}::int2[]) with ordinality part (number, place)
+      left join pg_attribute a on a.attrelid = ${relation} and a.attnum = part.number and part.number > 0
+      where part.place <= ${until}
+    )`;
+
+const all = 'cardinality';
+
+const columns = `(
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull,
+      'default', pg_get_expr(d.adbin, d.adrelid), 'generated', a.attgenerated <> '', 'identity', a.attidentity <> ''
+    ) order by a.attnum), '[]')
+    from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+  )`;
+
+const keys = (kind: 'p' | 'u') => `(
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'name', k.conname, 'columns', ${columnNames('k.conrelid', 'k.conkey', `${all}(k.conkey)`)},
+      'definition', pg_get_constraintdef(k.oid), 'deferrable', k.condeferrable
+    ) order by k.conname), '[]')
+    from pg_constraint k where k.conrelid = c.oid and k.contype = '${kind}'
+  )`;
+
+const indexes = `(
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'name', ic.relname, 'columns', ${columnNames('i.indrelid', 'i.indkey', 'i.indnkeyatts')},
+      'unique', i.indisunique, 'valid', i.indisvalid, 'partial', i.indpred is not null,
+      'constraint', (
+        select k.conname from pg_constraint k
+        where k.conindid = i.indexrelid and k.conrelid = i.indrelid and k.contype in ('p', 'u', 'x')
+      ),
+      'definition', pg_get_indexdef(i.indexrelid)
+    ) order by ic.relname), '[]')
+    from pg_index i join pg_class ic on ic.oid = i.indexrelid
+    where i.indrelid = c.oid
+  )`;
+
+const action = (column: string) =>
+  `case ${column} when 'r' then 'restrict' when 'c' then 'cascade' when 'n' then 'set null' when 'd' then 'set default' else 'no action' end`;
+
+/** Those that a partition has from its partitioned table are the latter's, and so are the halves that point at partitions. */
+const foreignKeys = `(
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'name', k.conname, 'columns', ${columnNames('k.conrelid', 'k.conkey', `${all}(k.conkey)`)},
+      'references', k.confrelid::regclass, 'referencedColumns', ${columnNames('k.confrelid', 'k.confkey', `${all}(k.confkey)`)},
+      'onUpdate', ${action('k.confupdtype')}, 'onDelete', ${action('k.confdeltype')},
+      'setColumns', ${columnNames('k.conrelid', "coalesce(k.confdelsetcols, '{}')", '32')},
+      'match', case k.confmatchtype when 'f' then 'full' when 'p' then 'partial' else 'simple' end,
+      'deferrable', k.condeferrable, 'deferred', k.condeferred, 'validated', k.convalidated,
+      'definition', pg_get_constraintdef(k.oid)
+    ) order by k.conname), '[]')
+    from pg_constraint k where k.conrelid = c.oid and k.contype = 'f' and k.conparentid = 0
+  )`;
+
+/** Bits of tgtype: 16 is UPDATE, 1 is FOR EACH ROW. */
+const triggers = `(
+    select coalesce(jsonb_agg(jsonb_build_object(
+      'name', t.tgname, 'definition', pg_get_triggerdef(t.oid),
+      'onAnyUpdate', t.tgtype & 16 > 0 and cardinality(t.tgattr::int2[]) = 0,
+      'enabled', case t.tgenabled when 'A' then 'always' when 'R' then 'replica' when 'D' then 'disabled' else 'origin' end
+    ) order by t.tgname), '[]')
+    from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgparentid = 0
+  )`;
+
+const policies = `(
+    select coalesce(jsonb_agg(jsonb_build_object('name', p.polname, 'definition', format(
+      'create policy %I on %s as %s for %s to %s%s%s', p.polname, p.polrelid::regclass,
+      case when p.polpermissive then 'permissive' else 'restrictive' end,
+      case p.polcmd when 'r' then 'select' when 'a' then 'insert' when 'w' then 'update' when 'd' then 'delete' else 'all' end,
+      (select string_agg(case when m = 0 then 'public' else quote_ident(m::regrole::text) end, ', ' order by m) from unnest(p.polroles) m),
+      ' using (' || pg_get_expr(p.polqual, p.polrelid) || ')', ' with check (' || pg_get_expr(p.polwithcheck, p.polrelid) || ')'
+    )) order by p.polname), '[]')
+    from pg_policy p where p.polrelid = c.oid
+  )`;
+
+const grants = `(
+    select coalesce(jsonb_agg(jsonb_build_object('grantee', g.grantee, 'privilege', g.privilege, 'column', g.name)
+      order by g.grantee, g.privilege, g.name), '[]')
+    from (
+      select case when a.grantee = 0 then 'public' else pg_get_userbyid(a.grantee)::text end as grantee,
+        lower(a.privilege_type) as privilege, null as name
+      from aclexplode(coalesce(c.relacl, acldefault('r', c.relowner))) a
+      union all
+      select case when a.grantee = 0 then 'public' else pg_get_userbyid(a.grantee)::text end, lower(a.privilege_type), t.attname
+      from pg_attribute t, aclexplode(t.attacl) a
+      where t.attrelid = c.oid and not t.attisdropped
+    ) g
+  )`;
+
+const below = (expression: string) => `(
+    select ${expression}
+    from pg_partition_tree(c.oid) t join pg_class p on p.oid = t.relid
+    where t.relid <> c.oid
+  )`;
+
+/** $1: schemas that are the rollout's own. Temporary tables are nobody's business but their session's. */
+const tables = `
+select c.oid::int8::int as oid, n.nspname::text as schema, c.relname::text as name,
+  case c.relkind when 'p' then 'partitioned' when 'f' then 'foreign' else 'table' end as kind,
+  pg_get_userbyid(c.relowner)::text as owner,
+  ${columns} as columns,
+  ${keys('p')} -> 0 as "primaryKey",
+  ${keys('u')} as uniques,
+  ${indexes} as indexes,
+  ${foreignKeys} as "foreignKeys",
+  (select coalesce(jsonb_agg(k.conname order by k.conname), '[]') from pg_constraint k
+    where k.conrelid = c.oid and k.contype = 'x') as exclusions,
+  ${triggers} as triggers,
+  (select coalesce(jsonb_agg(r.rulename order by r.rulename), '[]') from pg_rewrite r where r.ev_class = c.oid) as rules,
+  ${policies} as policies,
+  c.relrowsecurity as "rowSecurity", c.relforcerowsecurity as forced,
+  (select h.inhparent::regclass::text from pg_inherits h where h.inhrelid = c.oid and c.relispartition) as "partitionOf",
+  (select coalesce(jsonb_agg(h.inhparent::regclass order by h.inhseqno), '[]') from pg_inherits h
+    where h.inhrelid = c.oid and not c.relispartition) as inherits,
+  coalesce(${below('jsonb_agg(p.oid::regclass order by t.level, p.relname)')}, '[]') as partitions,
+  ${grants} as grants,
+  coalesce(case when c.relkind = 'p' then ${below('sum(greatest(p.reltuples, 0)) filter (where t.isleaf)')} end, c.reltuples)::float8 as rows,
+  coalesce(case when c.relkind = 'p' then ${below('sum(pg_total_relation_size(p.oid))')} end, pg_total_relation_size(c.oid))::float8 as bytes
+from pg_class c join pg_namespace n on n.oid = c.relnamespace
+where c.relkind in ('r', 'p', 'f') and c.relpersistence <> 't'
+  and n.nspname !~ '^pg_' and n.nspname <> 'information_schema' and n.nspname <> all ($1)
+  and not exists (select from pg_depend d where d.classid = 'pg_class'::regclass and d.objid = c.oid and d.deptype = 'e')
+order by n.nspname, c.relname`;
+
+export const catalogQueries = { about, roles, tables };
