@@ -11,11 +11,19 @@ import type { TableLabel } from './catalog.ts';
  * - reference: the owner of the row that a foreign key points to
  */
 export type OwnerSource =
-  | { readonly kind: 'uuid'; readonly column: string }
+  | { readonly kind: 'uuid'; readonly column: string; readonly isText: boolean }
   | { readonly kind: 'match'; readonly column: string; readonly usersColumn: string; readonly ignoreCase: boolean }
   | { readonly kind: 'csv'; readonly column: string; readonly map: string }
   | { readonly kind: 'derive'; readonly column: string; readonly namespace: string }
-  | { readonly kind: 'reference'; readonly foreignKey: string; readonly table: TableLabel };
+  | { readonly kind: 'reference'; readonly reference: OwnedReference };
+
+/** A foreign key between owned tables, as it was before isolation: without the owner. */
+export interface OwnedReference {
+  readonly name: string;
+  readonly columns: readonly string[];
+  readonly table: TableLabel;
+  readonly referencedColumns: readonly string[];
+}
 
 /**
  * - owned: rows belong to users; keys, references and policies carry the owner
@@ -35,8 +43,10 @@ export interface OwnedTable {
   readonly sources: readonly OwnerSource[];
   /** What rows get at once, without being rewritten: the quarantine user, or a majority owner where that was asked for. */
   readonly defaultOwner: string;
-  /** Foreign keys to owned tables that get the owner in front: their names. */
-  readonly references: readonly string[];
+  /** The primary key before isolation; empty where there is none. */
+  readonly key: readonly string[];
+  /** Foreign keys to owned tables: they get the owner in front. */
+  readonly references: readonly OwnedReference[];
   /** Partitions, at any depth: they get policies of their own, since they can be named directly. */
   readonly partitions: readonly TableLabel[];
   /** Why this class and these sources: a sentence for `plan`. */

@@ -1,0 +1,183 @@
+/**
+ * A row's owner as SQL. The update that assigns owners, the trigger that gives new rows of the old application theirs, and
+ * the saving of owners all say it from here, so that they cannot come to different ones.
+ */
+
+import type { TableLabel } from './catalog.ts';
+import { identifier, literal } from './identifier.ts';
+import type { OwnedTable, OwnerSource, Ownership } from './ownership.ts';
+import type { Sweep } from './plan.ts';
+
+/** A source as SQL: its value, and the row it has to be fetched from where it is not in the table's own. */
+interface Part {
+  readonly from: string | null;
+  readonly on: string;
+  readonly value: string;
+}
+
+/**
+ * The rule's owner of a row, null when no source names one. For a trigger: each source is a look-up by key.
+ *
+ * @param alias the row: an alias, or `new`
+ */
+export function ruleExpression(ownership: Ownership, table: OwnedTable, alias: string): string {
+  const parts = table.sources.map((source, at) => partOf(ownership, source, alias, `s${at + 1}`));
+  const values = parts.map(({ from, on, value }) =>
+    from === null ? value : `(select ${value} from ${from} where ${on} limit 1)`,
+  );
+  return coalesce(values);
+}
+
+/** The rule's owner, an owner that was given against the rule, or the quarantine owner: never null. */
+export function ownerExpression(ownership: Ownership, table: OwnedTable, alias: string): string {
+  const rule = coalesce([ruleExpression(ownership, table, alias), quarantine(ownership)]);
+  if (table.key.length === 0) return rule;
+  return `coalesce((select b.user_id from ringfence_rollout.user_id_backup b where ${overrides(table, alias, rule)}), ${rule})`;
+}
+
+/** A row's key as ringfence_rollout.user_id_backup has it. */
+export function keyText(table: OwnedTable, alias: string): string {
+  const columns = table.key.map((column) => `${alias}.${identifier(column)}`);
+  const [only] = columns;
+  return columns.length === 1 && only !== undefined
+    ? `${only}::text`
+    : `jsonb_build_array(${columns.join(', ')})::text`;
+}
+
+/**
+ * The update that gives rows of a table the owner that the rule says. Joins, not look-ups a row, so that Postgres may hash
+ * a parent once a range. Rows without a rule, and rows that were given away against it, are left as they are.
+ *
+ * @param leaves the tables that hold the rows
+ */
+export function sweepOf(ownership: Ownership, table: OwnedTable, leaves: readonly TableLabel[]): Sweep {
+  const recursive = table.sources.some((s) => s.kind === 'reference' && s.reference.table === table.table);
+  const parts = table.sources.map((source, at) => partOf(ownership, source, 't', `s${at + 1}`));
+  const [first] = parts;
+  const update =
+    parts.length === 1 && first !== undefined
+      ? fromOneSource(ownership, table, first)
+      : fromSeveralSources(ownership, table, parts);
+  return { table: table.table, leaves, update, recursive };
+}
+
+function fromOneSource(ownership: Ownership, table: OwnedTable, { from, on, value }: Part): string {
+  const owner = identifier(table.ownerColumn);
+  const conditions = [
+    ...(from === null ? [] : [on]),
+    `${value} is not null`,
+    `t.${owner} is distinct from ${value}`,
+    ...notOverridden(ownership, table, value),
+    '%RANGE%',
+  ];
+  return `update %TABLE% t set ${owner} = ${value}
+${from === null ? '' : `from ${from}\n`}where ${conditions.join('\n  and ')}`;
+}
+
+function fromSeveralSources(ownership: Ownership, table: OwnedTable, parts: readonly Part[]): string {
+  const owner = identifier(table.ownerColumn);
+  const joins = parts.flatMap(({ from, on }) => (from === null ? [] : [`\n  left join ${from} on ${on}`]));
+  const value = coalesce(parts.map((part) => part.value));
+  const conditions = [`t.${owner} is distinct from ${value}`, ...notOverridden(ownership, table, value), '%RANGE%'];
+  return `update %TABLE% target set ${owner} = r.owner
+from (
+  select t.ctid as place, ${value} as owner
+  from %TABLE% t${joins.join('')}
+  where ${conditions.join('\n    and ')}
+) r
+where target.ctid = r.place and r.owner is not null`;
+}
+
+function partOf(ownership: Ownership, source: OwnerSource, alias: string, name: string): Part {
+  switch (source.kind) {
+    case 'uuid': {
+      const column = `${alias}.${identifier(source.column)}`;
+      return own(source.isText ? `ringfence_rollout.uuid_or_null(${column}::text)` : column);
+    }
+    case 'derive':
+      return own(derived(source.namespace, `${alias}.${identifier(source.column)}`));
+    case 'csv':
+      return {
+        from: `ringfence_rollout.owner_map ${name}`,
+        on: `${name}.map = ${literal(source.map)} and ${name}.value = ${alias}.${identifier(source.column)}::text`,
+        value: `${name}.user_id`,
+      };
+    case 'match':
+      return matched(ownership, source, alias, name);
+    case 'reference':
+      return referenced(ownership, source, alias, name);
+  }
+}
+
+const own = (value: string): Part => ({ from: null, on: 'true', value });
+
+const derived = (namespace: string, value: string) =>
+  `ringfence_rollout.derived_user_id(${literal(namespace)}, ${value}::text)`;
+
+function matched(
+  { users }: Ownership,
+  source: Extract<OwnerSource, { kind: 'match' }>,
+  alias: string,
+  name: string,
+): Part {
+  if (users === null) throw new Error('a source looks users up, but there is no table of users');
+  const fold = (text: string) => (source.ignoreCase ? `lower(${text}::text)` : text);
+  const id = `${name}.${identifier(users.id)}`;
+  return {
+    from: `${users.table} ${name}`,
+    on: `${fold(`${name}.${identifier(source.usersColumn)}`)} = ${fold(`${alias}.${identifier(source.column)}`)}`,
+    value: users.idKind === 'uuid' ? id : derived(users.table, id),
+  };
+}
+
+function referenced(
+  ownership: Ownership,
+  { reference }: Extract<OwnerSource, { kind: 'reference' }>,
+  alias: string,
+  name: string,
+): Part {
+  const parent = ownedTable(ownership, reference.table);
+  const owner = `${name}.${identifier(parent.ownerColumn)}`;
+  const pairs = reference.columns.map(
+    (column, at) => `${name}.${identifier(reference.referencedColumns[at] ?? '')} = ${alias}.${identifier(column)}`,
+  );
+  // A parent that nobody has claimed does not decide: the next source may know more.
+  return {
+    from: `${reference.table} ${name}`,
+    on: [...pairs, `${owner} <> ${quarantine(ownership)}`].join(' and '),
+    value: owner,
+  };
+}
+
+export function ownedTable(ownership: Ownership, label: TableLabel): OwnedTable {
+  const table = ownership.owned.find((owned) => owned.table === label);
+  if (!table) throw new Error(`${label} is not an owned table`);
+  return table;
+}
+
+export const quarantine = (ownership: Ownership): string => `${literal(ownership.quarantineOwner)}::uuid`;
+
+function coalesce(values: readonly string[]): string {
+  const known = values.filter((value) => value !== 'null');
+  if (known.length === 0) return 'null::uuid';
+  return known.length === 1 ? (known[0] ?? '') : `coalesce(${known.join(', ')})`;
+}
+
+/**
+ * An owner given by hand counts as long as the rule says what it said then: when the old application has given the row to
+ * somebody since, that is the newer word.
+ */
+function overrides(table: OwnedTable, alias: string, rule: string): string {
+  return [
+    `b.table_name = ${literal(table.table)}`,
+    `b.id = ${keyText(table, alias)}`,
+    'b.user_id is distinct from b.rule_user_id',
+    `b.rule_user_id is not distinct from ${rule}`,
+  ].join(' and ');
+}
+
+function notOverridden(ownership: Ownership, table: OwnedTable, value: string): string[] {
+  if (table.key.length === 0) return [];
+  const rule = coalesce([value, quarantine(ownership)]);
+  return [`not exists (select from ringfence_rollout.user_id_backup b where ${overrides(table, 't', rule)})`];
+}
