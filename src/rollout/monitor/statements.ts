@@ -120,7 +120,8 @@ group by s.queryid, s.query, r.oid, r.rolname, r.rolsuper, r.rolbypassrls
 order by total desc`;
 
 async function read(client: ClientBase, found: Extension, subject: Subject): Promise<Statements> {
-  const names = [...new Set(subject.tables.map(({ name }) => name))];
+  // As it stands in a statement: a quote within a quoted name is doubled.
+  const names = [...new Set(subject.tables.map(({ name }) => name.replaceAll('"', '""')))];
   const labels = subject.tables.map(({ table }) => table);
   const { rows } = await client.query<StatementRow>(statementsOf(found), [names, labels]);
   const statements = rows.flatMap((row) => observed(row, subject) ?? []);

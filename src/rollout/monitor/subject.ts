@@ -15,8 +15,8 @@ export interface WatchedTable {
 
 export interface Subject {
   readonly tables: readonly WatchedTable[];
-  /** Tables that were looked at and have no owner; partitions of watched tables count as known too. */
-  readonly unowned: readonly TableLabel[];
+  /** Tables that were looked at and have no owner; null when nobody has classified tables, so that none can be new. */
+  readonly unowned: readonly TableLabel[] | null;
   readonly appRole: string;
   readonly systemRole: string;
   /** Roles of the old application; exempt until the seal. */
@@ -78,7 +78,7 @@ export async function subjectOfPolicies(client: ClientBase, appRole = 'ringfence
   );
   return {
     tables: rows.map(({ schema, name, column }) => watchedTable(schema, name, column, 'owned')),
-    unowned: [],
+    unowned: null,
     appRole,
     systemRole: systemRoleName,
     legacyRoles: [],
