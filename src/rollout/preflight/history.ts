@@ -1,0 +1,36 @@
+/** What has to be done before a rollout: a backup (G3) and a plan with its way back (G7). */
+import { type Finding, pass, warn } from '../finding.ts';
+import { durationText } from './amounts.ts';
+import { lastBackup, plans, remembered } from './history-queries.ts';
+import type { Subject } from './subject.ts';
+
+const freshSeconds = 24 * 60 * 60;
+
+export async function historyFindings({ client }: Subject): Promise<Finding[]> {
+  const { rows } = await client.query<{ events: boolean; plans: boolean }>(remembered);
+  const there = rows[0] ?? { events: false, plans: false };
+  return [await backupFinding(client, there.events), await planFinding(client, there.plans)];
+}
+
+async function backupFinding(client: Subject['client'], there: boolean): Promise<Finding> {
+  const remedy = 'Run `ringfence backup`, which also proves what it holds.';
+  const { rows } = there ? await client.query<{ seconds: number | null }>(lastBackup) : { rows: [] };
+  const seconds = rows[0]?.seconds ?? null;
+  if (seconds === null) return warn('backup', undefined, 'No backup was taken with `ringfence backup` (G3).', remedy);
+  const age = durationText(seconds * 1000);
+  if (seconds > freshSeconds) return warn('backup', undefined, `The last backup is ${age} old (G3).`, remedy);
+  return pass('backup', undefined, `The last backup is ${age} old (G3).`);
+}
+
+async function planFinding(client: Subject['client'], there: boolean): Promise<Finding> {
+  const { rows } = there ? await client.query<{ count: number }>(plans) : { rows: [] };
+  if ((rows[0]?.count ?? 0) > 0) {
+    return pass('rollback-plan', undefined, 'A plan is frozen; each of its steps says how it is taken back (G7).');
+  }
+  return warn(
+    'rollback-plan',
+    undefined,
+    'No plan is frozen yet, so there is no way back to read (G7).',
+    'Run `ringfence plan`; `ringfence rollback` takes its steps back, newest first, until the contract phase.',
+  );
+}

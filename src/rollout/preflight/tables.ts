@@ -1,0 +1,125 @@
+/** What kinds of table there are, and what is attached to them that acts on an UPDATE. */
+import type { Table } from '../catalog.ts';
+import { type Finding, fail, pass, warn } from '../finding.ts';
+import { listed, type Subject } from './subject.ts';
+import { writeRules } from './table-queries.ts';
+
+/** Our own, on a database that had a rollout already. */
+const ownPolicies = ['user_isolation', 'system_mode', 'legacy_application'];
+/** Triggers and functions of the rollout carry its name. */
+const ownTrigger = /^(zz_)?ringfence_/;
+
+export async function tableFindings(subject: Subject): Promise<Finding[]> {
+  return [
+    ...subject.tables.flatMap((table) => [...kindOf(table), ...triggersOf(table), ...policiesOf(table)]),
+    ...inheritanceFindings(subject),
+    ...subject.roots.flatMap((table) => [...partitionsOf(table), ...generatedOf(table)]),
+    ...(await ruleFindings(subject)),
+  ];
+}
+
+function kindOf(table: Table): Finding[] {
+  if (table.kind !== 'foreign') return [];
+  const remedy = 'Ignore it in the configuration, and grant the application nothing on it.';
+  return [fail('foreign-table', table.label, 'It is a foreign table: policies cannot protect it.', remedy)];
+}
+
+function inheritanceFindings({ catalog, tables }: Subject): Finding[] {
+  const remedy = 'Ignore both in the configuration, or remodel them as a partitioned table or as tables of their own.';
+  const parents = new Map<string, string[]>();
+  for (const child of catalog.tables.values()) {
+    for (const parent of child.inherits) parents.set(parent, [...(parents.get(parent) ?? []), child.label]);
+  }
+  return tables.flatMap((table) => {
+    const children = parents.get(table.label) ?? [];
+    const ways = [
+      ...(table.inherits.length > 0 ? [`inherits from ${listed(table.inherits)}`] : []),
+      ...(children.length > 0 ? [`is inherited by ${listed(children)}`] : []),
+    ];
+    if (ways.length === 0) return [];
+    const message = `It ${ways.join(' and ')}: keys, references and policies do not reach across inheritance.`;
+    return [fail('inheritance', table.label, message, remedy)];
+  });
+}
+
+function partitionsOf(table: Table): Finding[] {
+  if (table.kind !== 'partitioned') return [];
+  if (table.partitions.length === 0)
+    return [pass('partitions', table.label, 'It is partitioned and has no partition yet.')];
+  return [
+    warn(
+      'partitions',
+      table.label,
+      `It has ${table.partitions.length} partitions; each can be named directly, past the policies of its parent.`,
+      'The rollout gives each its own policies and builds its indexes one by one. Create no partition while it runs.',
+    ),
+  ];
+}
+
+function generatedOf(table: Table): Finding[] {
+  const generated = table.columns.filter((column) => column.generated).map((column) => column.name);
+  if (generated.length === 0) return [];
+  const message = `Generated columns (${listed(generated)}) are computed again for every row that gets its owner.`;
+  return [pass('generated-columns', table.label, message)];
+}
+
+function triggersOf(table: Table): Finding[] {
+  return table.triggers
+    .filter((trigger) => trigger.onAnyUpdate && !ownTrigger.test(trigger.name))
+    .flatMap((trigger) => {
+      const object = `${table.label} trigger ${trigger.name}`;
+      if (trigger.enabled === 'always' || trigger.enabled === 'replica') {
+        return [
+          fail(
+            'update-trigger',
+            object,
+            `It fires on any UPDATE and is enabled ${trigger.enabled}: the backfill cannot keep it from firing.`,
+            'alter table … enable trigger … (without ALWAYS or REPLICA) for the time of the rollout.',
+          ),
+        ];
+      }
+      if (trigger.enabled === 'disabled') return [];
+      return [
+        warn(
+          'update-trigger',
+          object,
+          'It fires on any UPDATE. The backfill does not fire it: it sets session_replication_role.',
+          'Make sure that nothing depends on its having seen the change of the owner column.',
+        ),
+      ];
+    });
+}
+
+function policiesOf(table: Table): Finding[] {
+  const foreign = table.policies.map((policy) => policy.name).filter((name) => !ownPolicies.includes(name));
+  const findings: Finding[] = [];
+  if (foreign.length > 0) {
+    const message = `It has policies already: ${listed(foreign)}. Permissive policies add up, so one may undo the isolation.`;
+    const remedy = 'Read them; they are to be dropped by the cut-over, or the table is to be ignored.';
+    findings.push(warn('existing-policies', table.label, message, remedy));
+  }
+  if (table.rowSecurity && table.policies.length === 0) {
+    const message = 'Row-level security is enabled without a policy: only its owner sees rows now.';
+    findings.push(warn('existing-policies', table.label, message, 'Find out whether that is meant.'));
+  }
+  return findings;
+}
+
+interface RuleRow {
+  readonly oid: number;
+  readonly name: string;
+  readonly event: string;
+}
+
+async function ruleFindings({ client, tables }: Subject): Promise<Finding[]> {
+  const labels = new Map(tables.map((table) => [table.oid, table.label]));
+  const { rows } = await client.query<RuleRow>(writeRules, [[...labels.keys()]]);
+  return rows.map(({ oid, name, event }) =>
+    fail(
+      'rewrite-rule',
+      `${labels.get(oid)} rule ${name}`,
+      `It rewrites ${event} statements: neither the backfill nor the isolated application would write what it says.`,
+      'Replace the rule by a trigger, or ignore the table in the configuration.',
+    ),
+  );
+}
