@@ -27,7 +27,9 @@ function produce(path: string, text: string): void {
   }
 }
 
-const identity = readFileSync(at('database/isolation/identity.sql'), 'utf8');
+const identity = ['roles', 'identity', 'accounts']
+  .map((part) => readFileSync(at(`database/isolation/${part}.sql`), 'utf8').trim())
+  .join('\n\n');
 produce('database/migrations/003_add_user_isolation.sql', isolationUp(identity));
 produce('database/migrations/003_add_user_isolation.down.sql', isolationDown());
 produce('docs/configuration.md', configurationPage());

@@ -60,6 +60,10 @@ export const problemKinds = {
   postgres_failed_to_start: { status: 503, title: 'Postgres did not start', ...failed },
   port_in_use: { status: 503, title: 'The port is in use', ...failed },
   migration_failed: { status: 503, title: 'The migration failed', ...failed },
+  // The rollout
+  rollout_refused: { status: 409, title: 'The rollout is refused', retryable: false, exit: 1 },
+  rollout_in_progress: { status: 409, title: 'Another rollout command is at work', ...transient },
+  rollout_failed: { status: 503, title: 'A step of the rollout failed', ...transient },
   unsafe_database_role: { status: 503, title: 'The database role is not safe to serve with', ...failed },
 } as const satisfies Record<string, ProblemKind>;
 

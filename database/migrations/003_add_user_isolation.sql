@@ -16,38 +16,20 @@ set local lock_timeout = '5s';
 -- The application works through ringfence_app, system mode through ringfence_system. Neither owns anything, neither
 -- bypasses policies. They get their passwords, and with them the right to log in, from `ringfence migrate` or the
 -- server; a login of your own can be made a member instead.
---
--- What runs before anybody is known (sign-in, token checks, registration) becomes ringfence_accounts, which alone reads
--- password and token hashes and reaches no owned table. It never logs in: ringfence_system becomes it, by SET ROLE only.
 
 do $$
 begin
-  if not exists (select from pg_roles where rolname = 'ringfence_app') then
+  if not exists (select from pg_catalog.pg_roles where rolname = 'ringfence_app') then
     create role ringfence_app nologin noinherit nobypassrls;
   end if;
-  if not exists (select from pg_roles where rolname = 'ringfence_system') then
+  if not exists (select from pg_catalog.pg_roles where rolname = 'ringfence_system') then
     create role ringfence_system nologin noinherit nobypassrls;
   end if;
-  if not exists (select from pg_roles where rolname = 'ringfence_accounts') then
-    create role ringfence_accounts nologin noinherit nobypassrls;
-  end if;
-  -- Who runs this a second time may not have the right to grant it.
-  if not exists (
-    select from pg_auth_members
-    where roleid = 'ringfence_accounts'::regrole and member = 'ringfence_system'::regrole
-  ) then
-    -- From Postgres 16 on it is the membership that inherits or not; before, it is the role (noinherit).
-    execute 'grant ringfence_accounts to ringfence_system'
-      || case when current_setting('server_version_num')::int >= 160000 then ' with inherit false, set true' else '' end;
-  end if;
-  -- A temporary table or a function in pg_temp could shadow what a careless search_path resolves.
-  execute format('revoke temporary, create on database %I from public', current_database());
-  execute format('grant connect on database %I to ringfence_app, ringfence_system', current_database());
+exception
+  -- Roles belong to the cluster: another database may be made ready at the same moment.
+  when duplicate_object or unique_violation then null;
 end
 $$;
-
-revoke create on schema public from public;
-grant usage on schema public to ringfence_app, ringfence_system, ringfence_accounts;
 
 -- Identity ------------------------------------------------------------------------------------------------------------
 -- The application signs who it acts for; Postgres verifies it with a key that the application's role cannot read. So a
@@ -65,7 +47,7 @@ create table if not exists ringfence.identity_keys (
   outer_pad bytea not null check (octet_length(outer_pad) = 64),
   created_at timestamptz not null default clock_timestamp()
 );
-revoke all on table ringfence.identity_keys from public, ringfence_app, ringfence_system, ringfence_accounts;
+revoke all on table ringfence.identity_keys from public, ringfence_app, ringfence_system;
 
 -- Who the current transaction acts for, or an error: never null, never a default.
 --
@@ -113,6 +95,32 @@ end
 $$;
 revoke all on function ringfence.current_user_id() from public;
 grant execute on function ringfence.current_user_id() to ringfence_app, ringfence_system;
+
+-- What runs before anybody is known (sign-in, token checks, registration) becomes ringfence_accounts, which alone reads
+-- password and token hashes and reaches no owned table. It never logs in: ringfence_system becomes it, by SET ROLE only.
+
+do $$
+begin
+  if not exists (select from pg_roles where rolname = 'ringfence_accounts') then
+    create role ringfence_accounts nologin noinherit nobypassrls;
+  end if;
+  -- Who runs this a second time may not have the right to grant it.
+  if not exists (
+    select from pg_auth_members
+    where roleid = 'ringfence_accounts'::regrole and member = 'ringfence_system'::regrole
+  ) then
+    -- From Postgres 16 on it is the membership that inherits or not; before, it is the role (noinherit).
+    execute 'grant ringfence_accounts to ringfence_system'
+      || case when current_setting('server_version_num')::int >= 160000 then ' with inherit false, set true' else '' end;
+  end if;
+  -- A temporary table or a function in pg_temp could shadow what a careless search_path resolves.
+  execute format('revoke temporary, create on database %I from public', current_database());
+  execute format('grant connect on database %I to ringfence_app, ringfence_system', current_database());
+end
+$$;
+
+revoke create on schema public from public;
+grant usage on schema public to ringfence_app, ringfence_system, ringfence_accounts;
 
 -- The owner of rows that nobody has claimed. Nobody can sign in as this user: no password, no outside identity, and a
 -- status that is refused everywhere.

@@ -55,7 +55,7 @@ export function sweepOf(ownership: Ownership, table: OwnedTable, leaves: readonl
   const parts = table.sources.map((source, at) => partOf(ownership, source, 't', `s${at + 1}`));
   const [first] = parts;
   const update =
-    parts.length === 1 && first !== undefined
+    parts.length === 1 && first !== undefined && table.defaultOwner === ownership.quarantineOwner
       ? fromOneSource(ownership, table, first)
       : fromSeveralSources(ownership, table, parts);
   return { table: table.table, leaves, update, recursive };
@@ -77,7 +77,9 @@ ${from === null ? '' : `from ${from}\n`}where ${conditions.join('\n  and ')}`;
 function fromSeveralSources(ownership: Ownership, table: OwnedTable, parts: readonly Part[]): string {
   const owner = identifier(table.ownerColumn);
   const joins = parts.flatMap(({ from, on }) => (from === null ? [] : [`\n  left join ${from} on ${on}`]));
-  const value = coalesce(parts.map((part) => part.value));
+  // A default that is somebody's must not stay on rows that no source names.
+  const last = table.defaultOwner === ownership.quarantineOwner ? [] : [quarantine(ownership)];
+  const value = coalesce([...parts.map((part) => part.value), ...last]);
   const conditions = [`t.${owner} is distinct from ${value}`, ...notOverridden(ownership, table, value), '%RANGE%'];
   return `update %TABLE% target set ${owner} = r.owner
 from (
@@ -180,4 +182,17 @@ function notOverridden(ownership: Ownership, table: OwnedTable, value: string): 
   if (table.key.length === 0) return [];
   const rule = coalesce([value, quarantine(ownership)]);
   return [`not exists (select from ringfence_rollout.user_id_backup b where ${overrides(table, 't', rule)})`];
+}
+
+/** The update that brings back owners that were given against the rule, by `assign` or before a rollback. */
+export function overrideSweepOf(ownership: Ownership, table: OwnedTable, leaves: readonly TableLabel[]): Sweep | null {
+  if (table.key.length === 0) return null;
+  const owner = identifier(table.ownerColumn);
+  const rule = coalesce([ruleExpression(ownership, table, 't'), quarantine(ownership)]);
+  const update = `update %TABLE% t set ${owner} = b.user_id
+from ringfence_rollout.user_id_backup b
+where ${overrides(table, 't', rule)}
+  and t.${owner} is distinct from b.user_id
+  and %RANGE%`;
+  return { table: table.table, leaves, update, recursive: false };
 }

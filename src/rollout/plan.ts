@@ -38,7 +38,8 @@ export type LockLevel =
  * - validate: VALIDATE CONSTRAINT; reads the whole table, writers go on
  * - backfill: the update in ranges of the table's blocks; the range done commits with its rows
  * - reconcile: the updates of all tables, parents first, until none changes a row
- * - check: a query that must return no rows; each row is a sentence (column `fault`)
+ * - check: a query that must return no rows; each row is a sentence (column `fault`). `orElse` puts it right with a loss, in
+ *   one transaction, where the operator accepted that
  * - shadow: what the probe role sees under the policies against what the owner column says
  * - saveOwners: user_id_backup is filled
  */
@@ -49,7 +50,7 @@ export type Action =
   | { readonly kind: 'validate'; readonly table: TableLabel; readonly constraint: string }
   | { readonly kind: 'backfill'; readonly sweep: Sweep }
   | { readonly kind: 'reconcile'; readonly sweeps: readonly Sweep[] }
-  | { readonly kind: 'check'; readonly query: string; readonly remedy: string }
+  | { readonly kind: 'check'; readonly query: string; readonly remedy: string; readonly orElse?: readonly string[] }
   | { readonly kind: 'shadow'; readonly tables: readonly ShadowTable[] }
   | { readonly kind: 'saveOwners'; readonly statements: readonly string[] };
 
@@ -89,6 +90,8 @@ export interface Step {
   readonly down: Action | null;
   /** What only serves a running old application: left out of a script that runs in one transaction. */
   readonly onlineOnly: boolean;
+  /** The inverse brings back what this phase made: of no use when that phase is taken back as well. */
+  readonly restores: Phase | null;
 }
 
 export interface Estimate {
@@ -118,5 +121,6 @@ export function upTo(plan: Plan, phase: Phase): readonly Step[] {
 /** Newest first. @param phase the phase to be left standing; null takes everything back */
 export function backTo(plan: Plan, phase: Phase | null): readonly Step[] {
   const kept = phase === null ? -1 : phases.indexOf(phase);
-  return plan.steps.filter((step) => phases.indexOf(step.phase) > kept).toReversed();
+  const stays = (step: Step) => step.restores === null || phases.indexOf(step.restores) <= kept;
+  return plan.steps.filter((step) => phases.indexOf(step.phase) > kept && stays(step)).toReversed();
 }

@@ -53,6 +53,14 @@ create table if not exists ringfence_rollout.user_id_backup (
   primary key (table_name, id)
 );
 
+-- Rows that a rollback behind the point of no return could not keep in their tables, whole.
+create table if not exists ringfence_rollout.displaced_rows (
+  number bigint generated always as identity primary key,
+  table_name text not null,
+  document jsonb not null,
+  displaced_at timestamptz not null default clock_timestamp()
+);
+
 -- What happened, in order; only ever added to.
 create table if not exists ringfence_rollout.events (
   number bigint generated always as identity primary key,

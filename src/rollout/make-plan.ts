@@ -1,0 +1,51 @@
+/** Makes the plan of a database: what is there, whose it is, and the steps from one to the other. */
+import type { ClientBase } from 'pg';
+import { problem } from '../errors.ts';
+import { type Catalog, readCatalog } from './catalog.ts';
+import { readDatabasePrivileges } from './database-privileges.ts';
+import { decideOwnership } from './decide-ownership.ts';
+import type { Finding } from './finding.ts';
+import { freezePlan, type Plan } from './plan.ts';
+import type { RolloutConfig } from './rollout-config.ts';
+import { contract } from './steps/contract.ts';
+import { cutover } from './steps/cutover.ts';
+import { keys } from './steps/keys.ts';
+import { owners } from './steps/owners.ts';
+import { prepare, schemasOf } from './steps/prepare.ts';
+import { seal } from './steps/seal.ts';
+import { shadow } from './steps/shadow.ts';
+import { unsupported } from './unsupported.ts';
+
+export interface MadePlan {
+  readonly plan: Plan;
+  readonly catalog: Catalog;
+  /** What was decided that should be known; never a fail. */
+  readonly warnings: readonly Finding[];
+}
+
+/** @throws Problem `rollout_refused` with every finding, when a table cannot be classified or cannot be rolled out */
+export async function makePlan(client: ClientBase, config: RolloutConfig): Promise<MadePlan> {
+  const catalog = await readCatalog(client);
+  const { ownership, findings } = await decideOwnership(client, catalog, config);
+  const all = [...findings, ...unsupported(catalog, ownership)];
+  const refused = all.filter((finding) => finding.severity === 'fail');
+  if (refused.length > 0) {
+    const lines = refused.map((f) => `${f.object ?? 'the database'}: ${f.message} ${f.remedy ?? ''}`.trim());
+    throw problem('rollout_refused', `No plan can be made:\n${lines.join('\n')}`, { findings: refused });
+  }
+  if (ownership.owned.length === 0)
+    throw problem('rollout_refused', 'No plan can be made: no table is owned by anybody.');
+  const labels = ownership.owned.flatMap((table) => [table.table, ...table.partitions]);
+  const database = {
+    publicTemporary: false,
+    publicCreate: false,
+    publicCreateSchemas: [],
+    open: [],
+    ownerViews: [],
+    sequences: new Map(),
+  };
+  const schemas = schemasOf({ catalog, ownership, database });
+  const context = { catalog, ownership, database: await readDatabasePrivileges(client, labels, schemas) };
+  const steps = [prepare, owners, keys, shadow, cutover, seal, contract].flatMap((phase) => phase(context));
+  return { plan: freezePlan(catalog.database, ownership, steps), catalog, warnings: all };
+}

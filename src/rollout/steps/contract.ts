@@ -1,0 +1,319 @@
+/**
+ * Phase 7, the point of no return: keys and references without the owner go, those with it take their names. From here on
+ * two users may use one id. Nothing is built while a lock is held: both ways, the index or the reference is there before.
+ *
+ * The inverse needs more than the way here: steps that do nothing forwards stand before and after the swap, so that taken
+ * back in order they build the old index, swap, check the old references, and build the keys with the owner again.
+ */
+import { type ForeignKey, type Index, type Table, type TableLabel, tableOf } from '../catalog.ts';
+import { columnList, identifier, literal } from '../identifier.ts';
+import type { OwnedReference, OwnedTable } from '../ownership.ts';
+import type { Action, Step } from '../plan.ts';
+import { redefine, withOwner, withoutOwner } from './key-names.ts';
+import { leafIndex, referenceWithOwner, uniqueIndexes } from './keys.ts';
+import { leavesOf, type PlanContext, sql, stepsOf } from './step.ts';
+
+/** A reference to the table whose keys are swapped. */
+interface Inbound {
+  readonly owned: OwnedTable;
+  readonly table: Table;
+  readonly reference: OwnedReference;
+  readonly fk: ForeignKey;
+}
+
+export function contract(context: PlanContext): Step[] {
+  const swapped = context.ownership.owned.filter((table) => table.class === 'owned');
+  return [...swapped.flatMap((table) => swapKeys(context, table)), collisions(context, swapped)];
+}
+
+function swapKeys(context: PlanContext, owned: OwnedTable): Step[] {
+  const table = tableOf(context.catalog, owned.table);
+  const unique = uniqueIndexes(table, owned.ownerColumn);
+  const inbound = inboundTo(context, owned);
+  if (unique.length === 0 && inbound.length === 0) return [];
+  const leaves = leavesOf(context.catalog, table).map((label) => tableOf(context.catalog, label));
+  return [
+    ...(table.kind === 'partitioned' ? [] : restoreWithOwner(context, owned, table, unique, inbound)),
+    ...inbound.flatMap((reference) => checkOld(context, owned, reference)),
+    swap(context, owned, table, unique, inbound),
+    ...(table.kind === 'partitioned' ? inbound.flatMap((reference) => checkNew(context, owned, reference)) : []),
+    ...unique.flatMap((index) => leaves.map((leaf) => buildOld(owned, table, leaf, index))),
+  ];
+}
+
+function inboundTo({ catalog, ownership }: PlanContext, target: OwnedTable): Inbound[] {
+  return ownership.owned.flatMap((owned) =>
+    owned.references
+      .filter((reference) => reference.table === target.table)
+      .map((reference) => {
+        const table = tableOf(catalog, owned.table);
+        const fk = table.foreignKeys.find((key) => key.name === reference.name);
+        if (!fk) throw new Error(`${owned.table} has no foreign key ${reference.name}`);
+        return { owned, table, reference, fk };
+      }),
+  );
+}
+
+function swap(
+  context: PlanContext,
+  owned: OwnedTable,
+  table: Table,
+  unique: readonly Index[],
+  inbound: readonly Inbound[],
+): Step {
+  const locks = [...new Set([table.label, ...inbound.map((reference) => reference.table.label)])];
+  const named = (name: string) => unique.flatMap((index) => replaceKey(context, owned, table, index, name === 'owner'));
+  const up = [
+    ...inbound.flatMap(({ table: child, fk }) => [
+      `alter table ${child.label} drop constraint ${identifier(fk.name)};`,
+    ]),
+    ...named('owner'),
+    ...inbound.flatMap((reference) => takeName(context, table, reference)),
+  ];
+  const down = [
+    ...inbound.map(({ table: child, fk }) => `alter table ${child.label} drop constraint ${identifier(fk.name)};`),
+    ...named('old'),
+    ...inbound.flatMap(({ table: child, fk }) =>
+      leavesOf(context.catalog, child).map(
+        (leaf) => `alter table ${leaf} add constraint ${identifier(fk.name)} ${notValid(fk.definition)};`,
+      ),
+    ),
+  ];
+  return stepsOf('contract', owned.table)(
+    'keys',
+    'swap keys and references for those with the owner',
+    sql(locks, ...up),
+    sql(locks, ...down),
+    {
+      lock: 'ACCESS EXCLUSIVE',
+    },
+  );
+}
+
+const notValid = (definition: string) => (definition.endsWith(' NOT VALID') ? definition : `${definition} NOT VALID`);
+
+/**
+ * Constraints take the index that is there, and give it their name. A partitioned table's cannot: its leaves' do, and its
+ * own then finds them and builds nothing.
+ *
+ * @param forward towards the key with the owner, or back
+ */
+function replaceKey(context: PlanContext, owned: OwnedTable, table: Table, index: Index, forward: boolean): string[] {
+  const newName = forward ? withOwner : withoutOwner;
+  const name = identifier(index.name);
+  const qualifiedIndex = (of: Table, plain: string) => `${identifier(of.schema)}.${identifier(plain)}`;
+  const columns = columnList([
+    ...(forward ? [owned.ownerColumn] : []),
+    ...index.columns.flatMap((column) => column ?? []),
+  ]);
+  const leaves = leavesOf(context.catalog, table)
+    .filter((label) => label !== table.label)
+    .map((label) => ({
+      leaf: tableOf(context.catalog, label),
+      own: leafIndex(tableOf(context.catalog, label), index),
+    }));
+  if (index.constraint === null) {
+    const statements = [`drop index ${qualifiedIndex(table, index.name)};`];
+    if (table.kind !== 'partitioned') {
+      return [...statements, `alter index ${qualifiedIndex(table, newName(index.name))} rename to ${name};`];
+    }
+    const rename = leaves.map(
+      ({ leaf, own }) => `alter index ${qualifiedIndex(leaf, newName(own.name))} rename to ${identifier(own.name)};`,
+    );
+    const whole = redefine(table, index, index.name, forward ? owned.ownerColumn : null).replace(
+      'index concurrently ',
+      'index ',
+    );
+    return [...statements, ...rename, `${whole};`];
+  }
+  const kind = table.primaryKey?.name === index.constraint ? 'primary key' : 'unique';
+  const constraint = identifier(index.constraint);
+  const drop = `alter table ${table.label} drop constraint ${constraint}`;
+  if (table.kind !== 'partitioned') {
+    return [`${drop}, add constraint ${constraint} ${kind} using index ${identifier(newName(index.name))};`];
+  }
+  const ofLeaves = leaves.map(
+    ({ leaf, own }) =>
+      `alter table ${leaf.label} add constraint ${identifier(own.constraint ?? own.name)} ${kind} using index ${identifier(newName(own.name))};`,
+  );
+  return [`${drop};`, ...ofLeaves, `alter table ${table.label} add constraint ${constraint} ${kind} (${columns});`];
+}
+
+/** The reference with the owner is there already, except to a partitioned table, whose key has only just come. */
+function takeName(context: PlanContext, target: Table, { owned, table: child, reference, fk }: Inbound): string[] {
+  const leaves = leavesOf(context.catalog, child);
+  if (target.kind === 'partitioned') {
+    const definition = referenceWithOwner(context, owned, reference);
+    return leaves.map((leaf) => `alter table ${leaf} add constraint ${identifier(fk.name)} ${definition} not valid;`);
+  }
+  return [...new Set([child.label, ...leaves])].map(
+    (label) => `alter table ${label} rename constraint ${identifier(withOwner(fk.name))} to ${identifier(fk.name)};`,
+  );
+}
+
+/** Forwards, behind the swap of a partitioned table's keys: what was there is checked against the new references. */
+function checkNew(context: PlanContext, target: OwnedTable, inbound: Inbound): Step[] {
+  const step = stepsOf('contract', target.table);
+  return validations(context, inbound).map(({ suffix, action, lock }) =>
+    step(
+      `check ${inbound.owned.table} ${inbound.fk.name}${suffix}`,
+      `check ${inbound.owned.table}'s references`,
+      action(referenceWithOwner(context, inbound.owned, inbound.reference)),
+      null,
+      { lock },
+    ),
+  );
+}
+
+/** Backwards, after the swap: the old references are checked. */
+function checkOld(context: PlanContext, target: OwnedTable, inbound: Inbound): Step[] {
+  if (!inbound.fk.validated) return [];
+  const step = stepsOf('contract', target.table);
+  return validations(context, inbound)
+    .toReversed()
+    .map(({ suffix, action, lock }) =>
+      step(
+        `recheck ${inbound.owned.table} ${inbound.fk.name}${suffix}`,
+        `check ${inbound.owned.table}'s references without the owner`,
+        null,
+        action(inbound.fk.definition),
+        { lock },
+      ),
+    );
+}
+
+/** Of each leaf, and for a partitioned table the joining of them. */
+function validations(context: PlanContext, { table, fk, reference }: Inbound) {
+  const name = identifier(fk.name);
+  const leaves = leavesOf(context.catalog, table);
+  const checks = leaves.map((leaf) => ({
+    suffix: leaf === table.label ? '' : ` ${leaf}`,
+    action: (_definition: string): Action => ({ kind: 'validate', table: leaf, constraint: fk.name }),
+    lock: 'SHARE UPDATE EXCLUSIVE' as const,
+  }));
+  if (table.kind !== 'partitioned') return checks;
+  const join = {
+    suffix: ' joined',
+    action: (definition: string): Action =>
+      sql([table.label, reference.table], `alter table ${table.label} add constraint ${name} ${definition};`),
+    lock: 'SHARE ROW EXCLUSIVE' as const,
+  };
+  return [...checks, join];
+}
+
+/** Backwards, before the swap. */
+function buildOld(owned: OwnedTable, table: Table, leaf: Table, index: Index): Step {
+  const own = leaf.label === table.label ? index : leafIndex(leaf, index);
+  const name = withoutOwner(own.name);
+  return stepsOf('contract', owned.table)(
+    `old index ${name}`,
+    `${own.name} without the owner is built again by a rollback`,
+    null,
+    { kind: 'index', schema: leaf.schema, name, statement: redefine(leaf, own, name, null) },
+    { lock: 'SHARE UPDATE EXCLUSIVE' },
+  );
+}
+
+/** Backwards, last: the keys and references with the owner beside the old ones again, where the phase before stays. */
+function restoreWithOwner(
+  context: PlanContext,
+  owned: OwnedTable,
+  table: Table,
+  unique: readonly Index[],
+  inbound: readonly Inbound[],
+): Step[] {
+  const step = stepsOf('contract', owned.table);
+  const references = inbound.flatMap((reference) => {
+    const name = withOwner(reference.fk.name);
+    const definition = referenceWithOwner(context, reference.owned, reference.reference);
+    const leaves = leavesOf(context.catalog, reference.table);
+    const whole =
+      reference.table.kind === 'partitioned'
+        ? [
+            {
+              suffix: ' joined',
+              action: sql(
+                [reference.table.label, table.label],
+                `alter table ${reference.table.label} add constraint ${identifier(name)} ${definition};`,
+              ),
+            },
+          ]
+        : [];
+    const checked = leaves.map((leaf) => ({
+      suffix: ` check ${leaf}`,
+      action: { kind: 'validate', table: leaf, constraint: name } as const,
+    }));
+    const added = leaves.map((leaf) => ({
+      suffix: ` ${leaf}`,
+      action: sql(
+        [leaf, table.label],
+        `alter table ${leaf} drop constraint if exists ${identifier(name)};`,
+        `alter table ${leaf} add constraint ${identifier(name)} ${definition} not valid;`,
+      ),
+    }));
+    return [...whole, ...checked, ...added].map(({ suffix, action }) =>
+      step(
+        `restore ${reference.owned.table} ${name}${suffix}`,
+        'the reference with the owner comes back beside the old one',
+        null,
+        action,
+        { restores: 'keys', lock: 'SHARE ROW EXCLUSIVE' },
+      ),
+    );
+  });
+  const built = unique.map((index) => {
+    const name = withOwner(index.name);
+    return step(
+      `restore ${name}`,
+      'the key with the owner comes back beside the old one',
+      null,
+      { kind: 'index', schema: table.schema, name, statement: redefine(table, index, name, owned.ownerColumn) },
+      { restores: 'keys', lock: 'SHARE UPDATE EXCLUSIVE' },
+    );
+  });
+  return [...references, ...built];
+}
+
+/**
+ * The first thing that a rollback looks at. With --accept-data-loss all but one of the rows that have a key in common go to
+ * ringfence_rollout.displaced_rows, with what they hold.
+ */
+function collisions(context: PlanContext, swapped: readonly OwnedTable[]): Step {
+  const found = swapped.flatMap((owned) => {
+    const table = tableOf(context.catalog, owned.table);
+    return uniqueIndexes(table, owned.ownerColumn)
+      .filter((index) => !index.partial && index.columns.every((column) => column !== null))
+      .map((index) => collision(owned.table, owned, index));
+  });
+  const query = found.map(({ fault }) => fault).join('\nunion all\n');
+  const displace = found.toReversed().map(({ displace }) => displace);
+  const down: Action | null =
+    found.length === 0
+      ? null
+      : {
+          kind: 'check',
+          query,
+          remedy:
+            'Rename or remove one of each, or go on with --accept-data-loss: all but the first of them move to ringfence_rollout.displaced_rows.',
+          orElse: displace,
+        };
+  return stepsOf('contract', null)('collisions', 'two users may use one id from here on', null, down);
+}
+
+function collision(label: TableLabel, owned: OwnedTable, index: Index): { fault: string; displace: string } {
+  const columns = index.columns.flatMap((column) => column ?? []);
+  const list = columns.map((column) => `t.${identifier(column)}`).join(', ');
+  const known = columns.map((column) => `t.${identifier(column)} is not null`).join(' and ');
+  const owner = `t.${identifier(owned.ownerColumn)}`;
+  const place = label;
+  return {
+    fault: `(select format('%s: %s users have a row with (%s) = (%s)', ${literal(place)}, count(distinct ${owner}), ${literal(columns.join(', '))}, concat_ws(', ', ${list})) as fault
+from ${label} t where ${known} group by ${list} having count(*) > 1)`,
+    displace: `with doubled as (
+  select t.tableoid, t.ctid, row_number() over (partition by ${list} order by ${owner}) as place from ${label} t where ${known}
+), gone as (
+  delete from ${label} t using doubled d where d.place > 1 and t.tableoid = d.tableoid and t.ctid = d.ctid returning to_jsonb(t) as document
+)
+insert into ringfence_rollout.displaced_rows (table_name, document) select ${literal(place)}, document from gone;`,
+  };
+}

@@ -1,0 +1,152 @@
+/**
+ * Phase 4: the policies are there but bind a probe role alone. What it sees is compared with what the owner column says
+ * before anybody depends on it. The old application's roles are let through from the first moment.
+ */
+import { tableOf } from '../catalog.ts';
+import { columnList, identifier } from '../identifier.ts';
+import type { OwnedTable } from '../ownership.ts';
+import type { Step } from '../plan.ts';
+import { schemasOf } from './prepare.ts';
+import { type PlanContext, sql, stepsOf, withPartitions } from './step.ts';
+
+const probe = 'ringfence_shadow';
+
+export function shadow(context: PlanContext): Step[] {
+  const whole = stepsOf('shadow', null);
+  const { ownership } = context;
+  return [
+    whole('role', 'make the probe role', makeProbe(context), dropProbe(context)),
+    ...ownership.owned.flatMap((table) => protect(context, table)),
+    ...ownership.unowned.filter((table) => table.class === 'shared').map((table) => share(table.table)),
+    ...closeDoors(context),
+    whole(
+      'compare',
+      'compare what the probe role sees with whose the rows are',
+      { kind: 'shadow', tables: ownership.owned.map(({ table, ownerColumn }) => ({ table, ownerColumn })) },
+      null,
+      { lock: 'ACCESS SHARE' },
+    ),
+  ];
+}
+
+/** Roles belong to the whole cluster: another database may be in its shadow phase just now. */
+export function makeProbe(context: PlanContext) {
+  return sql(
+    [],
+    `do $$ begin
+  if not exists (select from pg_catalog.pg_roles where rolname = '${probe}') then
+    create role ${probe} nologin noinherit nobypassrls;
+  end if;
+exception when duplicate_object or unique_violation then null;
+end $$;`,
+    `grant usage on schema ${['ringfence', ...schemasOf(context)].map(identifier).join(', ')} to ${probe};`,
+    `grant execute on function ringfence.current_user_id() to ${probe};`,
+    ...context.ownership.owned.map((table) => `grant select on table ${table.table} to ${probe};`),
+  );
+}
+
+export function dropProbe(context: PlanContext) {
+  return sql(
+    [],
+    ...context.ownership.owned.map((table) => `revoke all on table ${table.table} from ${probe};`),
+    `do $$ begin
+  if pg_catalog.to_regprocedure('ringfence.current_user_id()') is not null then
+    revoke all on function ringfence.current_user_id() from ${probe};
+    revoke all on schema ringfence from ${probe};
+  end if;
+end $$;`,
+    ...schemasOf(context).map((schema) => `revoke all on schema ${identifier(schema)} from ${probe};`),
+    `do $$ begin
+  drop role ${probe};
+exception when dependent_objects_still_exist or undefined_object or insufficient_privilege or object_in_use then null;
+end $$;`,
+  );
+}
+
+/** The one policy of users, with no role in it, and that of system mode. The sub-select makes the check run once a statement. */
+export function condition(ownerColumn: string): string {
+  return `${identifier(ownerColumn)} = (select ringfence.current_user_id())`;
+}
+
+export function legacyPolicy(context: PlanContext, label: string): string {
+  const roles = context.ownership.legacyRoles.map((role) => (role === 'public' ? 'public' : identifier(role)));
+  if (roles.length === 0) return '';
+  return `create policy legacy_application on ${label} to ${roles.join(', ')} using (true) with check (true);`;
+}
+
+const policyNames = ['user_isolation', 'system_mode', 'legacy_application'];
+
+function protect(context: PlanContext, owned: OwnedTable): Step[] {
+  const table = tableOf(context.catalog, owned.table);
+  const labels = withPartitions(owned);
+  const own = condition(owned.ownerColumn);
+  const drop = (label: string) => policyNames.map((name) => `drop policy if exists ${name} on ${label};`);
+  const up = labels.flatMap((label) => [
+    ...drop(label),
+    `create policy user_isolation on ${label} to ${probe} using (${own}) with check (${own});`,
+    `create policy system_mode on ${label} to ringfence_system using (true) with check (true);`,
+    ...[legacyPolicy(context, label)].filter((statement) => statement !== ''),
+    `alter table ${label} enable row level security;`,
+  ]);
+  const down = labels.flatMap((label) => [
+    ...(tableOf(context.catalog, label).rowSecurity ? [] : [`alter table ${label} disable row level security;`]),
+    ...drop(label),
+  ]);
+  const step = stepsOf('shadow', owned.table);
+  const updatable = table.columns
+    .filter((c) => c.name !== owned.ownerColumn && !c.generated && !owned.key.includes(c.name))
+    .map((c) => c.name);
+  const sequences = context.database.sequences.get(owned.table) ?? [];
+  return [
+    step('policies', 'make the policies, binding the probe role alone', sql(labels, ...up), sql(labels, ...down), {
+      lock: 'ACCESS EXCLUSIVE',
+    }),
+    step(
+      'grants',
+      'let the isolated application work with it',
+      sql(
+        [],
+        `grant select, insert, delete${updatable.length > 0 ? `, update (${columnList(updatable)})` : ''} on table ${owned.table} to ringfence_app;`,
+        `grant select, insert, update, delete on table ${owned.table} to ringfence_system;`,
+        ...sequences.map((sequence) => `grant usage on sequence ${sequence} to ringfence_app, ringfence_system;`),
+      ),
+      sql(
+        [],
+        `revoke all on table ${owned.table} from ringfence_app, ringfence_system;`,
+        ...sequences.map((sequence) => `revoke all on sequence ${sequence} from ringfence_app, ringfence_system;`),
+      ),
+    ),
+  ];
+}
+
+function share(label: string): Step {
+  return stepsOf('shadow', label)(
+    'grants',
+    'let the isolated application read it',
+    sql([], `grant select on table ${label} to ringfence_app, ringfence_system;`),
+    sql([], `revoke all on table ${label} from ringfence_app, ringfence_system;`),
+  );
+}
+
+/**
+ * Views and functions that run with their owner's rights show everybody's rows to whoever may use them, and everybody may
+ * by default. Those who are there keep them by name; the application's role is not among those.
+ */
+function closeDoors({ database, ownership }: PlanContext): Step[] {
+  const roles = ownership.legacyRoles
+    .filter((role) => role !== 'public')
+    .map(identifier)
+    .join(', ');
+  return database.open.map(({ kind, name, privileges }) => {
+    const object = `${kind === 'function' ? 'function' : kind === 'procedure' ? 'procedure' : 'table'} ${name}`;
+    const list = privileges.join(', ');
+    const keep = roles === '' ? [] : [`grant ${list} on ${object} to ${roles};`];
+    const back = roles === '' ? [] : [`revoke ${list} on ${object} from ${roles};`];
+    return stepsOf('shadow', null)(
+      `close ${kind} ${name}`,
+      `take the ${kind} ${name}, which runs above the policies, from everybody; who is there keeps it`,
+      sql([], ...keep, `revoke ${list} on ${object} from public;`),
+      sql([], `grant ${list} on ${object} to public;`, ...back),
+    );
+  });
+}

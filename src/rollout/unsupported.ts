@@ -1,0 +1,127 @@
+/** What a plan cannot be made for, said before anything is changed. */
+import { type Catalog, type Table, tableOf } from './catalog.ts';
+import { type Finding, fail, warn } from './finding.ts';
+import type { OwnedTable, Ownership } from './ownership.ts';
+import { uniqueIndexes } from './steps/keys.ts';
+
+export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
+  return ownership.owned.flatMap((owned) => {
+    const table = tableOf(catalog, owned.table);
+    return [...ofTable(catalog, owned, table), ...ofKeys(owned, table), ...ofReferences(owned, table)];
+  });
+}
+
+function ofTable(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {
+  const findings: Finding[] = [];
+  const children = [...catalog.tables.values()].filter((other) => other.inherits.includes(table.label));
+  if (children.length > 0 || table.inherits.length > 0) {
+    findings.push(
+      fail(
+        'inheritance',
+        owned.table,
+        'it is part of a classic inheritance, whose children have keys and policies of their own.',
+        'Make it a partitioned table, or declare all of it "ignored".',
+      ),
+    );
+  }
+  if (table.policies.length > 0) {
+    findings.push(
+      fail(
+        'existing-policies',
+        owned.table,
+        `it has policies of its own (${table.policies.map(({ name }) => name).join(', ')}), and permissive policies add up.`,
+        'Drop them first, or declare the table "ignored".',
+      ),
+    );
+  }
+  if (table.rules.length > 0) {
+    findings.push(
+      fail(
+        'rules',
+        owned.table,
+        `its rules (${table.rules.join(', ')}) rewrite what is written to it.`,
+        'Replace the rules by triggers, or declare the table "ignored".',
+      ),
+    );
+  }
+  if (table.primaryKey === null) {
+    findings.push(
+      warn(
+        'no-primary-key',
+        owned.table,
+        'it has no primary key: owners cannot be saved row by row for a rollback.',
+        'Give it a primary key first if its owners are not to be found by rule.',
+      ),
+    );
+  }
+  return findings;
+}
+
+function ofKeys(owned: OwnedTable, table: Table): Finding[] {
+  if (owned.class === 'account') return [];
+  const findings: Finding[] = [];
+  const deferrable = [table.primaryKey, ...table.uniques].filter((key) => key?.deferrable);
+  for (const key of deferrable) {
+    findings.push(
+      fail(
+        'deferrable-key',
+        owned.table,
+        `${key?.name} is checked late, which an index built concurrently cannot be.`,
+        'Make it NOT DEFERRABLE first.',
+      ),
+    );
+  }
+  for (const name of table.exclusions) {
+    findings.push(
+      warn(
+        'exclusion',
+        owned.table,
+        `${name} excludes rows of different users from each other and stays as it is.`,
+        'Add the owner to it by hand (btree_gist).',
+      ),
+    );
+  }
+  const expressions = uniqueIndexes(table, owned.ownerColumn).filter(
+    (index) => index.constraint === null && (index.partial || index.columns.includes(null)),
+  );
+  for (const index of expressions) {
+    findings.push(
+      warn(
+        'expression-key',
+        owned.table,
+        `${index.name} is partial or over an expression: a rollback cannot say beforehand whether rows collide in it.`,
+        'None needed; the rollback stops at it when they do.',
+      ),
+    );
+  }
+  return findings;
+}
+
+function ofReferences(owned: OwnedTable, table: Table): Finding[] {
+  const names = new Set(owned.references.map((reference) => reference.name));
+  return table.foreignKeys
+    .filter((fk) => names.has(fk.name))
+    .flatMap((fk) => {
+      if (fk.onUpdate.startsWith('set')) {
+        return [
+          fail(
+            'on-update-set',
+            owned.table,
+            `${fk.name} is emptied ON UPDATE, which would empty the owner as well.`,
+            'Make it ON UPDATE CASCADE or NO ACTION first.',
+          ),
+        ];
+      }
+      if (fk.match === 'full' && fk.columns.length > 1) {
+        return [
+          warn(
+            'match-full',
+            owned.table,
+            `${fk.name} is MATCH FULL; with the owner in it it becomes MATCH SIMPLE.`,
+            'Add a CHECK that all its columns are null or none is.',
+          ),
+        ];
+      }
+      return [];
+    });
+}
