@@ -154,7 +154,10 @@ test('tables that policies cannot protect, or that keys do not span, are refused
     ['fail', 'public.old'],
   ]);
   expect(found('partitions')).toEqual([['warn', 'public.event']]);
-  expect(one('generated-columns')).toMatchObject({ object: '"My App"."Order"', message: expect.stringContaining("total") });
+  expect(one('generated-columns')).toMatchObject({
+    object: '"My App"."Order"',
+    message: expect.stringContaining('total'),
+  });
 });
 
 test('what acts on an UPDATE', () => {
@@ -177,7 +180,10 @@ test('keys', () => {
   expect(found('deferrable-key')).toEqual([['warn', 'public.line line_b_a_key']]);
   expect(found('unique-across-users')).toEqual([['warn', '"My App"."Order" Unique']]);
   expect(found('exclusion-constraint')).toEqual([['warn', 'public.line line_at_excl']]);
-  expect(one('owner-column-name')).toMatchObject({ object: 'public.line.user_id', message: expect.stringContaining("ringfence_user_id") });
+  expect(one('owner-column-name')).toMatchObject({
+    object: 'public.line.user_id',
+    message: expect.stringContaining('ringfence_user_id'),
+  });
 });
 
 test('references', () => {
