@@ -4,10 +4,8 @@ import { z } from 'zod';
 import { ownSchemas } from '../catalog.ts';
 import { type Finding, fail, pass, warn } from '../finding.ts';
 import { readEvents } from '../state.ts';
+import type { Fingerprint } from '../verify/fingerprint.ts';
 import type { Subject } from './subject.ts';
-
-/** Parts of the database (`policies public.tasks`, `grants public.tasks`) and a hash of each. */
-export type Fingerprint = Readonly<Record<string, string>>;
 
 const verified = z.looseObject({ fingerprint: z.record(z.string(), z.string()) });
 

@@ -1,7 +1,8 @@
 /** One look at a live database: what `ringfence monitor` shows of it. Changes nothing. */
 import type { ClientBase } from 'pg';
 import { type Finding, fail, pass } from '../finding.ts';
-import { type Drift, type Fingerprint, observeDrift } from './drift.ts';
+import type { Fingerprint } from '../verify/fingerprint.ts';
+import { type Drift, observeDrift } from './drift.ts';
 import { type IndexUse, observeIndexes } from './indexes.ts';
 import { observeStatements, type Statements } from './statements.ts';
 import type { Subject } from './subject.ts';
