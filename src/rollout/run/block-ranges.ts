@@ -1,0 +1,181 @@
+/**
+ * An update that goes through a table block by block. A range of blocks is read in one piece whatever the key is, even
+ * where there is none; a range of a random key would touch as many pages as it has rows.
+ *
+ * Each range is a transaction of about `targetMs`, so that no writer waits longer for a row of it.
+ */
+import { monotonicMs } from '../../clock.ts';
+import { problem } from '../../errors.ts';
+import { type Connection, sqlState, withConnection } from '../connection.ts';
+import { holdersOf } from './blockers.ts';
+import { pause, retryDelay, type StepRun, stopIfAsked } from './step-run.ts';
+import type { Throttle } from './throttle.ts';
+
+const targetMs = 40;
+const blocksMin = 1;
+const blocksMax = 4_096;
+const blocksFirst = 16;
+/** Of a row that somebody else has locked: with a range's own time it is what a writer of another row may wait. */
+const rowLockTimeoutMs = 50;
+
+/** Blocks [next, end) of a leaf that one worker goes through. */
+export interface Stretch {
+  readonly leaf: string;
+  readonly first: number;
+  next: number;
+  readonly end: number;
+}
+
+export interface RangeWork {
+  /** Taken from the front, by one worker each. */
+  readonly stretches: Stretch[];
+  /** The update of a leaf's blocks [from, to). */
+  statement(leaf: string, from: number, to: number): string;
+  /** In the range's transaction, after its update. @returns false when somebody else did the range */
+  record(worker: Connection, stretch: Stretch, to: number, rows: number): Promise<boolean>;
+  onRange(blocks: number, rows: number): void;
+  readonly throttle: Throttle;
+}
+
+/** Puts a leaf and a range into a sweep's update. */
+export function rangeStatement(update: string, leaf: string, from: number, to: number): string {
+  const range = `(t.ctid >= '(${from},0)'::tid and t.ctid < '(${to},0)'::tid)`;
+  return update.replaceAll('%TABLE%', () => leaf).replaceAll('%RANGE%', range);
+}
+
+/** Cuts a leaf into stretches: several for each worker, so that none is left with the last one alone. */
+export function stretchesOf(leaf: string, blocks: number, workers: number): Stretch[] {
+  const size = Math.max(64, Math.ceil(blocks / (workers * 8)));
+  const count = Math.ceil(blocks / size);
+  return Array.from({ length: count }, (_, at) => ({
+    leaf,
+    first: at * size,
+    next: at * size,
+    end: Math.min(blocks, (at + 1) * size),
+  }));
+}
+
+/** The leaf's size now, in blocks of the server; 0 when it is gone. */
+export async function blocksOf(client: Connection, leaf: string): Promise<number> {
+  const { rows } = await client.query<{ blocks: number }>(
+    `select coalesce(pg_relation_size(to_regclass($1)) / current_setting('block_size')::int, 0)::float8 as blocks`,
+    [leaf],
+  );
+  return rows[0]?.blocks ?? 0;
+}
+
+/** Runs all stretches; when one worker fails the others end after their range. */
+export async function runRanges(run: StepRun, work: RangeWork): Promise<void> {
+  const failed = new AbortController();
+  const signal = AbortSignal.any([run.signal, failed.signal]);
+  const workers = Array.from({ length: Math.min(run.options.workers, work.stretches.length) }, async () => {
+    try {
+      await withConnection(run.url, 'backfill', (client) => runWorker({ ...run, signal }, client, work));
+    } catch (error) {
+      failed.abort();
+      throw error;
+    }
+  });
+  const outcomes = await Promise.allSettled(workers);
+  // The first one's fault: those that ended because of it say only that they stopped.
+  const faults = outcomes.flatMap((outcome) => (outcome.status === 'rejected' ? [outcome.reason] : []));
+  const fault = faults.find((error) => error.name !== 'Stopped') ?? faults[0];
+  if (fault !== undefined) throw fault;
+}
+
+async function runWorker(run: StepRun, client: Connection, work: RangeWork): Promise<void> {
+  await prepareWorker(run, client);
+  let blocks = blocksFirst;
+  for (let stretch = work.stretches.shift(); stretch !== undefined; stretch = work.stretches.shift()) {
+    work.throttle.watch(stretch.leaf);
+    blocks = await runStretch(run, client, work, stretch, blocks);
+  }
+}
+
+/** @returns the size that took about the target's time */
+async function runStretch(
+  run: StepRun,
+  client: Connection,
+  work: RangeWork,
+  stretch: Stretch,
+  blocksAtFirst: number,
+): Promise<number> {
+  let blocks = blocksAtFirst;
+  let attempt = 0;
+  let waitingSince: number | null = null;
+  while (stretch.next < stretch.end) {
+    stopIfAsked(run.signal);
+    const to = Math.min(stretch.end, stretch.next + blocks);
+    const started = monotonicMs();
+    const outcome = await runRange(client, work, stretch, to);
+    const tookMs = monotonicMs() - started;
+    if (outcome === 'locked') {
+      waitingSince ??= started;
+      await waitForRows(run, stretch, started - waitingSince, attempt++);
+      blocks = Math.max(blocksMin, Math.floor(blocks / 4));
+      continue;
+    }
+    if (outcome === 'gone') return blocks;
+    work.onRange(to - stretch.next, outcome);
+    attempt = 0;
+    waitingSince = null;
+    // The last range of a stretch may be short: its time tells nothing of the size.
+    if (to - stretch.next === blocks) blocks = nextSize(blocks, tookMs);
+    stretch.next = to;
+    await work.throttle.pace(tookMs, run.signal);
+  }
+  return blocks;
+}
+
+function nextSize(blocks: number, tookMs: number): number {
+  const factor = Math.min(2, Math.max(0.5, targetMs / Math.max(tookMs, 1)));
+  return Math.min(blocksMax, Math.max(blocksMin, Math.round(blocks * factor)));
+}
+
+/** @returns rows changed; `locked` to be tried again, `gone` when the leaf is not there any more */
+async function runRange(
+  client: Connection,
+  work: RangeWork,
+  stretch: Stretch,
+  to: number,
+): Promise<number | 'locked' | 'gone'> {
+  try {
+    await client.query('begin');
+    const { rowCount } = await client.query(work.statement(stretch.leaf, stretch.next, to));
+    const rows = rowCount ?? 0;
+    const mine = await work.record(client, stretch, to, rows);
+    if (!mine) throw problem('rollout_in_progress', `somebody else works through ${stretch.leaf} at the same time`);
+    await client.query('commit');
+    return rows;
+  } catch (error) {
+    await client.query('rollback').catch(() => {});
+    const state = sqlState(error) ?? '';
+    if (['55P03', '40P01', '40001'].includes(state)) return 'locked';
+    // A partition may be dropped while the rollout runs.
+    if (state === '42P01' && (await blocksOf(client, stretch.leaf)) === 0) return 'gone';
+    throw error;
+  }
+}
+
+async function waitForRows(run: StepRun, stretch: Stretch, waitedMs: number, attempt: number): Promise<void> {
+  const holders = attempt < 3 ? null : await run.observe((observer) => holdersOf(observer, [stretch.leaf]));
+  if (waitedMs > run.options.rowLockRetryMs) {
+    throw problem(
+      'rollout_failed',
+      `rows of ${stretch.leaf} have been locked for ${Math.round(waitedMs / 1000)} s` +
+        `${holders === null ? '' : `: ${stretch.leaf} is in use by ${holders}`}`,
+    );
+  }
+  if (holders !== null) run.report({ note: `waits for rows of ${stretch.leaf}, in use by ${holders}` });
+  await pause(retryDelay(attempt), run.signal);
+}
+
+async function prepareWorker(run: StepRun, client: Connection): Promise<void> {
+  // Nothing is lost that is relied on: the entry in the ledger goes with the rows, and the step's end is synchronous.
+  await client.query(`set synchronous_commit = off; set lock_timeout = ${rowLockTimeoutMs}; set row_security = off`);
+  // Triggers of the application must not take this for an edit of the row, and references do not change. Once there are
+  // references that carry the owner, they have to be checked.
+  if (run.step.phase === 'prepare' || run.step.phase === 'owners') {
+    await client.query('set session_replication_role = replica').catch(() => {});
+  }
+}

@@ -1,0 +1,23 @@
+/** A query that must find nothing. */
+import { problem } from '../../errors.ts';
+import type { Action } from '../plan.ts';
+import type { StepRun } from './step-run.ts';
+
+const faultsShown = 20;
+
+/** @throws Problem `rollout_refused` with the first faults, their number and what to do */
+export async function runCheck(run: StepRun, { query, remedy }: Extract<Action, { kind: 'check' }>): Promise<void> {
+  // Counted by Postgres: a check that goes wrong may find every row of a table.
+  const { rows } = await run.client.query<{ fault: string; total: string }>(
+    `select c.fault::text as fault, count(*) over () as total
+    from (${query.replace(/;\s*$/, '')}) c
+    limit ${faultsShown}`,
+  );
+  const total = Number(rows[0]?.total ?? 0);
+  if (total > 0) {
+    const further = total > rows.length ? [`and ${total - rows.length} more`] : [];
+    const lines = [...rows.map((row) => row.fault), ...further].map((line) => `  ${line}`);
+    throw problem('rollout_refused', `${total} ${total === 1 ? 'fault' : 'faults'}:\n${lines.join('\n')}\n${remedy}`);
+  }
+  await run.finish(run.client, {});
+}
