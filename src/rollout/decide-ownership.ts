@@ -230,8 +230,12 @@ async function ownerColumn(context: Context, table: Table): Promise<OwnerSource 
     ? table.foreignKeys.filter((fk) => fk.references === users.table && fk.columns.length === 1)
     : [];
   const rank = (name: string) => ownerNames.indexOf(name.toLowerCase());
+  // `customer_id` may be a user or a business partner: what it refers to decides.
+  const pointsElsewhere = (name: string) =>
+    table.foreignKeys.some((fk) => fk.columns.includes(name) && !toUsers.includes(fk));
   const candidates = table.columns
     .filter((column) => rank(column.name) >= 0 || toUsers.some((fk) => fk.columns[0] === column.name))
+    .filter((column) => !pointsElsewhere(column.name))
     .filter((column) => !column.generated && !table.primaryKey?.columns.every((key) => key === column.name))
     .sort((a, b) => place(rank(a.name)) - place(rank(b.name)));
   const named = candidates.filter((column) => rank(column.name) >= 0);

@@ -35,10 +35,33 @@ function swapKeys(context: PlanContext, owned: OwnedTable): Step[] {
   return [
     ...(table.kind === 'partitioned' ? [] : restoreWithOwner(context, owned, table, unique, inbound)),
     ...inbound.flatMap((reference) => checkOld(context, owned, reference)),
+    viewsOnKey(owned, unique),
     swap(context, owned, table, unique, inbound),
     ...(table.kind === 'partitioned' ? inbound.flatMap((reference) => checkNew(context, owned, reference)) : []),
     ...unique.flatMap((index) => leaves.map((leaf) => buildOld(owned, table, leaf, index))),
   ];
+}
+
+/**
+ * A view that groups by the key alone and shows other columns needs that key, and cannot be while the owner is part of it.
+ * How it should read is for people to say.
+ */
+function viewsOnKey(owned: OwnedTable, unique: readonly Index[]): Step {
+  const names = unique.flatMap((index) => (index.constraint === null ? [] : [literal(index.constraint)]));
+  const query = `select format('the view %s groups by the key %s of %s', r.ev_class::regclass, k.conname, k.conrelid::regclass) as fault
+from pg_catalog.pg_constraint k
+join pg_catalog.pg_depend d on d.refclassid = 'pg_constraint'::regclass and d.refobjid = k.oid and d.classid = 'pg_rewrite'::regclass
+join pg_catalog.pg_rewrite r on r.oid = d.objid
+where k.conrelid = ${literal(owned.table)}::regclass and k.conname = any (array[${names.join(', ')}]::text[])
+group by r.ev_class, k.conname, k.conrelid`;
+  const remedy = `Let it group by ${owned.ownerColumn} as well, or by every column it shows, then run \`ringfence apply --until contract\` again.`;
+  return stepsOf('contract', owned.table)(
+    'views',
+    'make sure that no view needs the old key',
+    { kind: 'check', query, remedy },
+    null,
+    { onlineOnly: true },
+  );
 }
 
 function inboundTo({ catalog, ownership }: PlanContext, target: OwnedTable): Inbound[] {

@@ -12,6 +12,7 @@ const isolationSql = (file: string) =>
 
 export function prepare(context: PlanContext): Step[] {
   const whole = stepsOf('prepare', null);
+  const filled = context.ownership.owned.filter((table) => !table.adopted);
   return [
     whole(
       'roles',
@@ -26,7 +27,9 @@ export function prepare(context: PlanContext): Step[] {
       sql([], isolationSql('identity.sql')),
       sql([], 'drop schema if exists ringfence cascade;'),
     ),
-    ...context.ownership.owned.filter((table) => !table.adopted).flatMap((table) => ownerColumn(context, table)),
+    ...filled.map((table) => ownerColumn(context, table)),
+    // Backwards, all owners are saved before the first column goes: a rule may read another table's.
+    ...filled.map((table) => backup(context, table)),
   ];
 }
 
@@ -84,25 +87,24 @@ function onDatabase(statement: string): string {
   return `do $$ begin execute format('${statement.replaceAll("'", "''")}', current_database()); end $$;`;
 }
 
-function ownerColumn(context: PlanContext, table: OwnedTable): Step[] {
-  const step = stepsOf('prepare', table.table);
+function ownerColumn(context: PlanContext, table: OwnedTable): Step {
   const owner = identifier(table.ownerColumn);
-  return [
-    step(
-      'column',
-      `add ${table.ownerColumn}, ${table.defaultOwner === context.ownership.quarantineOwner ? 'owned by quarantine' : 'owned by the default owner'} at once`,
-      sql(
-        [table.table],
-        `alter table ${table.table} add column if not exists ${owner} uuid not null default ${literal(table.defaultOwner)};`,
-      ),
-      sql([table.table], `alter table ${table.table} drop column if exists ${owner};`),
-      { lock: 'ACCESS EXCLUSIVE' },
+  const whose = table.defaultOwner === context.ownership.quarantineOwner ? 'quarantine' : 'the default owner';
+  return stepsOf('prepare', table.table)(
+    'column',
+    `add ${table.ownerColumn}, owned by ${whose} at once`,
+    sql(
+      [table.table],
+      `alter table ${table.table} add column if not exists ${owner} uuid not null default ${literal(table.defaultOwner)};`,
     ),
-    step('backup', 'keep the owners in user_id_backup', null, {
-      kind: 'saveOwners',
-      statements: saveOwners(context, table),
-    }),
-  ];
+    sql([table.table], `alter table ${table.table} drop column if exists ${owner};`),
+    { lock: 'ACCESS EXCLUSIVE' },
+  );
+}
+
+function backup(context: PlanContext, table: OwnedTable): Step {
+  const action = { kind: 'saveOwners', statements: saveOwners(context, table) } as const;
+  return stepsOf('prepare', table.table)('backup', 'a rollback keeps the owners in user_id_backup', null, action);
 }
 
 /** With what the rule says, so that owners given by hand can be told from the rule's when they come back. */
