@@ -1,0 +1,58 @@
+/** The command line as a child process that can be killed, started the way somebody at a terminal starts it. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { fileURLToPath } from 'node:url';
+
+const program = fileURLToPath(new URL('../../bin/ringfence', import.meta.url));
+
+export interface Outcome {
+  readonly command: string;
+  readonly code: number | null;
+  readonly signal: NodeJS.Signals | null;
+  readonly stdout: string;
+  readonly stderr: string;
+}
+
+export interface Running {
+  readonly child: ChildProcess;
+  readonly outcome: Promise<Outcome>;
+}
+
+/** Settings of whoever runs the tests must not reach the program. */
+const shellEnv = { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '' };
+
+export function startCommand(
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  directory: string,
+): Running {
+  const child = spawn('sh', [program, ...args], {
+    env: { ...shellEnv, ...env },
+    cwd: directory,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const out = { stdout: '', stderr: '' };
+  child.stdout.setEncoding('utf8').on('data', (text: string) => (out.stdout += text));
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (out.stderr += text));
+  const command = args.filter((arg) => !arg.includes('/')).join(' ');
+  const outcome = once(child, 'close').then(([code, signal]) => ({ command, code, signal, ...out }));
+  return { child, outcome };
+}
+
+/** @throws when it ends with another exit code, with everything that it said */
+export async function command(
+  expected: number,
+  args: readonly string[],
+  env: Readonly<Record<string, string>>,
+  directory: string,
+): Promise<Outcome> {
+  return demand(expected, await startCommand(args, env, directory).outcome);
+}
+
+export function demand(expected: number, outcome: Outcome): Outcome {
+  if (outcome.code === expected) return outcome;
+  const ended = outcome.signal ?? `exit code ${outcome.code}`;
+  throw new Error(
+    `\`ringfence ${outcome.command}\` ended with ${ended}, not ${expected}\n${outcome.stdout.slice(-6000)}\n${outcome.stderr.slice(-6000)}`,
+  );
+}
