@@ -1,5 +1,8 @@
 /** The server and what the rollout's role may do on it. */
 
+/** Understood by every server. */
+export const version = `select current_setting('server_version_num')::int as version`;
+
 /** $1: the roles that the rollout makes. */
 export const abilities = `
 select r.rolsuper as superuser, r.rolbypassrls as "bypassRls", r.rolcreaterole as "createRole",

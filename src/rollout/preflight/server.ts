@@ -1,6 +1,7 @@
 /** Whether this server and this role can carry out a rollout at all. */
+import type { ClientBase } from 'pg';
 import { type Finding, fail, pass, warn } from '../finding.ts';
-import { abilities, foreignOwners } from './server-queries.ts';
+import { abilities, foreignOwners, version } from './server-queries.ts';
 import { listed, type Subject } from './subject.ts';
 
 const oldestMajor = 15;
@@ -22,14 +23,10 @@ interface Abilities {
   readonly uuid: boolean;
 }
 
-/**
- * Asked before the catalogue is read: on an older server its queries fail.
- *
- * @param version server_version_num: major × 10000 + minor
- */
-export function versionFinding(version: number): Finding {
-  const major = Math.floor(version / 10_000);
-  const minor = version % 10_000;
+/** @param number server_version_num: major × 10000 + minor */
+export function versionFinding(number: number): Finding {
+  const major = Math.floor(number / 10_000);
+  const minor = number % 10_000;
   const spelt = `Postgres ${major}.${minor}`;
   if (major < oldestMajor) {
     return fail(
@@ -49,6 +46,12 @@ export function versionFinding(version: number): Finding {
     );
   }
   return pass('version', undefined, `${spelt}.`);
+}
+
+/** Asked before the catalogue is read: on an older server its queries fail. */
+export async function serverVersionFinding(client: ClientBase): Promise<Finding> {
+  const { rows } = await client.query<{ version: number }>(version);
+  return versionFinding(rows[0]?.version ?? 0);
 }
 
 export async function serverFindings({ client, catalog, tables }: Subject): Promise<Finding[]> {
