@@ -1,18 +1,10 @@
-/** What must not change behind anybody's back, as one hash and as one for each object, so that a change has a name. */
+/** What must not change behind anybody's back, as a hash for each object, so that a change has a name. */
 import { createHash } from 'node:crypto';
 import type { Table } from '../catalog.ts';
 import type { Context } from './check.ts';
 
-export interface Fingerprint {
-  readonly hash: string;
-  /** `policy public.tasks user_isolation` → a short hash of its definition. */
-  readonly parts: Readonly<Record<string, string>>;
-}
-
-export interface Drift {
-  readonly object: string;
-  readonly change: 'added' | 'removed' | 'changed';
-}
+/** `policy public.tasks user_isolation` → a short hash of its definition. In the order of the names. */
+export type Fingerprint = Readonly<Record<string, string>>;
 
 /** Policies, keys, references, owner columns, grants, and every table there is. Nothing of the rows, nothing that ages. */
 export function fingerprint({ catalog, guarded, facts, expectation }: Omit<Context, 'client'>): Fingerprint {
@@ -36,8 +28,11 @@ export function fingerprint({ catalog, guarded, facts, expectation }: Omit<Conte
   add('default privileges', facts.defaultPrivileges);
   for (const view of facts.views) add(`view ${view.label}`, view);
   for (const signature of facts.definerFunctions) add(`function ${signature}`, null);
-  const sorted = Object.fromEntries([...parts].toSorted(([a], [b]) => (a < b ? -1 : 1)));
-  return { hash: createHash('sha256').update(JSON.stringify(sorted)).digest('hex'), parts: sorted };
+  return Object.fromEntries([...parts].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+}
+
+export function fingerprintHash(parts: Fingerprint): string {
+  return createHash('sha256').update(JSON.stringify(parts)).digest('hex');
 }
 
 type Add = (name: string, value: unknown) => void;
@@ -63,16 +58,6 @@ function addGuard(table: Table, ownerColumn: string, add: Add): void {
     add(`index ${label} ${index.name}`, [index.definition, index.valid]);
   }
   for (const trigger of table.triggers) add(`trigger ${label} ${trigger.name}`, [trigger.definition, trigger.enabled]);
-}
-
-/** In the order of the objects' names. */
-export function drift(before: Fingerprint, after: Fingerprint): Drift[] {
-  const names = [...new Set([...Object.keys(before.parts), ...Object.keys(after.parts)])].toSorted();
-  return names.flatMap((object): Drift[] => {
-    const [was, is] = [before.parts[object], after.parts[object]];
-    if (was === is) return [];
-    return [{ object, change: was === undefined ? 'added' : is === undefined ? 'removed' : 'changed' }];
-  });
 }
 
 function short(text: string): string {

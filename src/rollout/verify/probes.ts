@@ -100,6 +100,8 @@ interface Target {
   readonly owner: string;
   readonly a: string;
   readonly b: string;
+  /** In whose name A tries to add a row. */
+  readonly stranger: string;
   readonly rowsOfA: number;
   /** Columns that can be given a value, and may be by the role. */
   readonly insertable: readonly string[];
@@ -153,6 +155,8 @@ from (select) nothing`.replaceAll(
     owner: owned.ownerColumn,
     a,
     b,
+    // Until the seal, the trigger takes a new row's default owner for no owner at all.
+    stranger: b === owned.defaultOwner ? randomUUID() : b,
     rowsOfA: Number(most[0]?.count ?? 0),
     insertable: may.insertable,
     updatable: may.updatable,
@@ -341,9 +345,9 @@ function deleting(target: Target, row: Row): Statement {
  * A copy of a row of the other user's: the policy is asked before any key or constraint. Without a row the owner alone, for
  * the same reason.
  */
-function insertion({ label, owner, b, bRow, insertable }: Target): Statement {
+function insertion({ label, owner, stranger, bRow, insertable }: Target): Statement {
   const columns = bRow === null ? [owner] : [...new Set([owner, ...insertable])];
-  const values = columns.map((column) => (column === owner ? b : (bRow?.[column] ?? null)));
+  const values = columns.map((column) => (column === owner ? stranger : (bRow?.[column] ?? null)));
   const list = columns.map(identifier).join(', ');
   const parameters = columns.map((_, at) => `$${at + 1}`).join(', ');
   return { sql: `insert into ${label} (${list}) overriding system value values (${parameters})`, values };

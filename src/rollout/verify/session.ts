@@ -108,7 +108,8 @@ function sessionOf(
   key: IdentityKey,
   { pid, now }: { pid: number; now: number },
 ): Session {
-  const become = `savepoint attempt; set local role ${identifier(expectation.ownership.appRole)}`;
+  // The application's statements meet the triggers that the rollout's own sessions pass by.
+  const become = `savepoint attempt; set local ringfence.rollout = 'off'; set local role ${identifier(expectation.ownership.appRole)}`;
   const mint = (user: string, forPid: number, at: number) => {
     const userId = parseUserId(user);
     if (userId === null) throw new Error(`the owner ${user} is no uuid`);
