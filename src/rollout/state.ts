@@ -102,6 +102,15 @@ export async function markRunning(client: ClientBase, planHash: string, stepId: 
   );
 }
 
+/** Steps that are done may not be any more: they will be run again, or taken back. */
+export async function distrust(client: ClientBase, planHash: string, stepIds: readonly string[]): Promise<void> {
+  await client.query(
+    `update ringfence_rollout.steps set state = 'running', finished_at = null
+    where plan_hash = $1 and step_id = any($2) and state = 'done'`,
+    [planHash, stepIds],
+  );
+}
+
 /** Inside the step's own transaction where it has one. */
 export async function markDone(
   client: ClientBase,

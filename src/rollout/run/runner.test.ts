@@ -383,3 +383,23 @@ test('what the way back would lose is refused unless it is accepted', async () =
   expect(await states(plan)).toEqual({ [collisions.id]: 'done' });
   expect(await rollbackPlan(database.url, plan, { to: null, acceptDataLoss: true })).toMatchObject({ steps: 1 });
 });
+
+test('what is not brought back because its phase goes as well is made anew by an apply in between', async () => {
+  await makeItems(100);
+  const consume = step('contract/consume', 'contract', sql([], 'drop index public.ringfence_items_key'));
+  const restore: Step = { ...step('contract/restore', 'contract', null, index.up), restores: 'keys' };
+  const refuse = step('shadow/refuse', 'shadow', null, { kind: 'check', query: "select 'no' as fault", remedy: 'No.' });
+  const plan = planOf(addColumn, index, refuse, consume, restore);
+  const there = () => one("select to_regclass('public.ringfence_items_key') is not null as value");
+  await applyPlan(database.url, plan, { until: 'contract' });
+  expect(await there()).toBe(false);
+  // Back to where the index is needed it comes back.
+  await rollbackPlan(database.url, plan, { to: 'cutover' });
+  expect(await there()).toBe(true);
+  await applyPlan(database.url, plan, { until: 'contract' });
+  // On the way to the very beginning it does not; the way ends here at a check, and somebody goes forwards again.
+  await expect(rollbackPlan(database.url, plan, { to: null })).rejects.toMatchObject({ code: 'rollout_refused' });
+  expect(await there()).toBe(false);
+  await applyPlan(database.url, plan);
+  expect(await there()).toBe(true);
+});

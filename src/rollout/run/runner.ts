@@ -5,8 +5,9 @@
 import { monotonicMs } from '../../clock.ts';
 import { Problem, problem } from '../../errors.ts';
 import { type Connection, databaseFault, isConnectionLoss, messageOf } from '../connection.ts';
-import { type Action, backTo, type Phase, type Plan, type Step, upTo } from '../plan.ts';
+import { type Action, backTo, type Phase, type Plan, phases, type Step, upTo } from '../plan.ts';
 import {
+  distrust,
   freeze,
   installState,
   type LedgerEntry,
@@ -97,10 +98,18 @@ export async function applyPlan(url: string, plan: Plan, options: ApplyOptions =
  */
 export async function rollbackPlan(url: string, plan: Plan, options: RollbackOptions): Promise<RunSummary> {
   return run(url, 'rollback', plan, options, async (walker) => {
-    const steps = backTo(plan, options.to);
     const stands = (_: Step, entry: LedgerEntry | undefined) => entry !== undefined && entry.state !== 'undone';
-    await walker.walk('down', steps, stands, options.acceptDataLoss === true);
+    await walker.walk('down', after(plan, options.to), stands, {
+      inverses: new Set(backTo(plan, options.to)),
+      acceptDataLoss: options.acceptDataLoss === true,
+    });
   });
+}
+
+/** All steps after a phase, newest first: also those whose inverse is of no use this time. */
+function after(plan: Plan, phase: Phase | null): readonly Step[] {
+  const kept = phase === null ? -1 : phases.indexOf(phase);
+  return plan.steps.filter((step) => phases.indexOf(step.phase) > kept).toReversed();
 }
 
 async function putInForce(client: Connection, plan: Plan): Promise<void> {
@@ -116,13 +125,19 @@ async function putInForce(client: Connection, plan: Plan): Promise<void> {
   await freeze(client, plan);
 }
 
+interface WayBack {
+  /** Steps whose inverse is run; of the others it only counts that they are taken back. */
+  readonly inverses: ReadonlySet<Step>;
+  readonly acceptDataLoss: boolean;
+}
+
 interface Walker {
   readonly client: Connection;
   walk(
     direction: Direction,
     steps: readonly Step[],
     due: (step: Step, entry: LedgerEntry | undefined) => boolean,
-    acceptDataLoss?: boolean,
+    back?: WayBack,
   ): Promise<void>;
 }
 
@@ -168,7 +183,7 @@ async function walkSteps(
   direction: Direction,
   steps: readonly Step[],
   due: (step: Step, entry: LedgerEntry | undefined) => boolean,
-  acceptDataLoss = false,
+  back?: WayBack,
 ): Promise<void> {
   const { client, options, plan } = context;
   const ledger = await readLedger(client, plan.hash);
@@ -178,7 +193,11 @@ async function walkSteps(
   for (const step of left) {
     const number = plan.steps.indexOf(step) + 1;
     const of = plan.steps.length;
-    const accepted = acceptDataLoss && step.phase === 'contract' && step.down?.kind === 'check';
+    if (back?.inverses.has(step) === false) {
+      await skipInverse(client, plan, step);
+      continue;
+    }
+    const accepted = back?.acceptDataLoss === true && step.phase === 'contract' && step.down?.kind === 'check';
     const action = accepted ? null : step[direction];
     const started = monotonicMs();
     try {
@@ -190,6 +209,27 @@ async function walkSteps(
     } catch (error) {
       throw stepFault(error, direction, `Step ${number} of ${of} (${step.id}: ${step.title})`, context);
     }
+  }
+}
+
+/**
+ * What an earlier phase made is not brought back, since that phase goes as well. Until it has, its steps must not count as
+ * done: an apply that comes in between makes them anew.
+ */
+async function skipInverse(client: Connection, plan: Plan, step: Step): Promise<void> {
+  await client.query('begin');
+  try {
+    const made = plan.steps.filter((other) => other.phase === step.restores);
+    await distrust(
+      client,
+      plan.hash,
+      made.map(({ id }) => id),
+    );
+    await markUndone(client, plan.hash, step.id, { skipped: true });
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback').catch(() => {});
+    throw error;
   }
 }
 
