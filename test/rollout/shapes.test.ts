@@ -2,18 +2,24 @@
  * The shapes and their writers without any rollout: whatever a rollout test then finds, it was the rollout. And what the
  * comparison of schemas and rows would notice.
  */
-import { expect, test, vi } from 'vitest';
-import { createDatabase } from '../support/postgres.ts';
+import { afterAll, beforeAll, expect, test, vi } from 'vitest';
 import { readOwners } from './rows.ts';
 import { schemaTextWithin } from './schema-text.ts';
+import { openServer, type Server } from './server.ts';
 import { shapes } from './shapes/all.ts';
 import { textKeys } from './shapes/text-keys.ts';
 import { none, Stage } from './stage.ts';
 
+let server: Server;
+beforeAll(async () => {
+  server = await openServer();
+});
+afterAll(() => server?.stop());
+
 test.each(shapes.map((shape) => [shape.name, shape] as const))(
   '%s: the old application works, and all it does is known',
   async (_, shape) => {
-    const stage = await Stage.open(shape, await createDatabase(shape.template), { writers: 2 });
+    const stage = await Stage.open(shape, await server.fresh(shape), { writers: 2 });
     try {
       await stage.startWriters();
       // Every operation of the shape, also those that are given up because there is no row for them.
@@ -70,7 +76,7 @@ const changes = [
 ];
 
 test('the text of a schema tells each change', async () => {
-  const stage = await Stage.open(textKeys, await createDatabase(), { writers: 1 });
+  const stage = await Stage.open(textKeys, await server.fresh(textKeys), { writers: 1 });
   try {
     await stage.asOwner(async (client) => {
       for (const change of changes) {

@@ -3,7 +3,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
-import { testSecret } from '../support/templates.ts';
 import { command, type Outcome, type Running, startCommand } from './command.ts';
 import { Memory } from './memory.ts';
 import {
@@ -18,6 +17,7 @@ import {
   withClient,
 } from './rows.ts';
 import { schemaText } from './schema-text.ts';
+import type { Database } from './server.ts';
 import type { Row, Shape } from './shape.ts';
 import { type Isolated, Writer } from './writer.ts';
 
@@ -25,13 +25,7 @@ export interface StageOptions {
   /** How many applications write at the same time. */
   readonly writers: number;
   readonly expectCrash?: boolean;
-}
-
-export interface Database {
-  /** The owner's connection string. */
-  readonly url: string;
-  readonly name: string;
-  drop(): Promise<void>;
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 const password = 'only-for-tests';
@@ -42,9 +36,9 @@ export class Stage {
   readonly directory: string;
   readonly options: StageOptions;
   /** The log-in of the old application. */
-  readonly oldRole: string;
+  readonly oldRole = 'old_application';
   /** That of the new one: a member of ringfence_app. */
-  readonly newRole: string;
+  readonly newRole = 'new_application';
   columns: Columns = {};
   schemaBefore = '';
   writers: Writer[] = [];
@@ -56,8 +50,6 @@ export class Stage {
     this.shape = shape;
     this.database = database;
     this.options = options;
-    this.oldRole = `old_${database.name}`;
-    this.newRole = `new_${database.name}`;
     this.directory = mkdtempSync(join(tmpdir(), 'ringfence-rollout-'));
     writeFileSync(join(this.directory, 'ringfence.config.json'), JSON.stringify(shape.config, null, 2));
   }
@@ -117,12 +109,18 @@ export class Stage {
     await Promise.all(this.writers.map((writer) => writer.start()));
   }
 
+  async makeNewRole(client: pg.Client): Promise<void> {
+    await client.query(`create role ${this.newRole} login password '${password}' in role ringfence_app`);
+  }
+
+  /** Legacy ids of the users that there are. */
+  users(): readonly string[] {
+    return this.#memories.flatMap((memory) => memory.users());
+  }
+
   /** The new application takes over what the old one knew. */
   async startIsolatedWriters(isolated: Isolated): Promise<void> {
     const { shape, columns } = this;
-    await this.asOwner((client) =>
-      client.query(`create role ${this.newRole} login password '${password}' in role ringfence_app`),
-    );
     const url = this.loginUrl(this.newRole);
     this.writers = this.#memories.map(
       (memory, at) => new Writer({ url, shape, columns, number: 100 + at, isolated }, memory),
@@ -153,7 +151,7 @@ export class Stage {
   }
 
   #env(): Record<string, string> {
-    return { DATABASE_URL: this.database.url, JWT_SECRET_KEY: testSecret, DATA_DIR: join(this.directory, 'data') };
+    return { DATA_DIR: this.database.dataDir, ...this.options.env };
   }
 
   schemaNow(): Promise<string> {
@@ -232,12 +230,7 @@ export class Stage {
   async close(): Promise<void> {
     await this.stopWriters();
     rmSync(this.directory, { recursive: true, force: true });
-    await this.database.drop();
-    const maintenance = new URL(this.database.url);
-    maintenance.pathname = '/postgres';
-    await withClient(maintenance.href, async (client) => {
-      for (const role of [this.oldRole, this.newRole]) await client.query(`drop role if exists ${role}`);
-    });
+    await this.database.drop([this.oldRole, this.newRole]);
   }
 }
 

@@ -22,7 +22,8 @@ export const exposed: Shape = {
     create index on tasks (project_id);
     create view open_tasks as select id, project_id, title from tasks where not done;
     create view overview with (security_barrier = true) as
-      select p.id, p.title, p.owner_id, count(t.id) as tasks from projects p left join tasks t on t.project_id = p.id group by p.id;
+      select p.id, p.title, p.owner_id, count(t.id) as tasks from projects p left join tasks t on t.project_id = p.id
+        group by p.id, p.title, p.owner_id;
     create view overview_of_overview as select owner_id, sum(tasks) as tasks from overview group by owner_id;
     create materialized view totals as select owner_id, count(*) as projects from projects group by owner_id;
     create unique index totals_owner_idx on totals (owner_id);

@@ -189,4 +189,8 @@ export const partitioned: Shape = {
     },
   ],
   twin: { table: 'devices', changes: (other) => ({ user_id: other }) },
+  exposes: ['readings_2026_01', 'readings_2026_02', 'readings_2026_02_a', 'readings_other'].map((partition) => ({
+    sql: `select distinct device_id as id from public.${partition}`,
+    table: 'devices',
+  })),
 };

@@ -1,0 +1,74 @@
+/**
+ * An embedded Postgres for one test file, used as somebody without a database of his own uses it: by its data directory.
+ * Not the one that all tests share, since roles are the whole server's and the rollout makes and removes some.
+ */
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import pg from 'pg';
+import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../src/database/embedded.ts';
+import { migrateUp } from '../../src/database/migrations.ts';
+import { withClient } from './rows.ts';
+import type { Shape } from './shape.ts';
+
+export interface Database {
+  /** The owner's connection string. */
+  readonly url: string;
+  readonly dataDir: string;
+  /** Fails when somebody is still connected. */
+  drop(roles: readonly string[]): Promise<void>;
+}
+
+export interface Server {
+  readonly dataDir: string;
+  /** The data directory's database, made anew. */
+  fresh(shape: Shape): Promise<Database>;
+  /** Kills Postgres itself with SIGKILL and starts it again, at the same address. */
+  crash(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** @param durable false: a crash may lose everything, and tests are faster */
+export async function openServer(durable = false): Promise<Server> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'ringfence-rollout-server-'));
+  // As root, Postgres runs as another user, who has to pass through.
+  chmodSync(dataDir, 0o711);
+  const remove = () => rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 });
+  process.once('exit', remove);
+  const start = () => startEmbeddedPostgres({ dataDir, durable });
+  const postgres: EmbeddedPostgres = await start();
+  const maintenance = () => {
+    const url = new URL(postgres.url);
+    url.pathname = '/postgres';
+    return url.href;
+  };
+  const name = () => pg.escapeIdentifier(new URL(postgres.url).pathname.slice(1));
+
+  return {
+    dataDir,
+    async fresh(shape) {
+      await withClient(maintenance(), async (client) => {
+        await client.query(`drop database if exists ${name()}`);
+        await client.query(`create database ${name()} template template0 strategy wal_log`);
+      });
+      if (shape.template === 'before_isolation') await migrateUp(postgres.url, 2);
+      return {
+        url: postgres.url,
+        dataDir,
+        drop: (roles) =>
+          withClient(maintenance(), async (client) => {
+            await client.query(`drop database ${name()}`);
+            for (const role of roles) await client.query(`drop role if exists ${role}`);
+          }),
+      };
+    },
+    async crash() {
+      throw new Error('not yet');
+    },
+    async stop() {
+      await postgres.stop();
+      remove();
+      process.off('exit', remove);
+    },
+  };
+}
