@@ -7,6 +7,7 @@ import { type Config, loadConfig } from '../config.ts';
 import { latestVersion } from '../database/migrations.ts';
 import { Problem } from '../errors.ts';
 import { version } from '../version.ts';
+import { addRolloutVerbs } from './rollout-verbs.ts';
 
 const exitUsage = 2;
 const exitFailed = 3;
@@ -121,6 +122,8 @@ verb(
   .requiredOption('--as <address>', 'whose rows it may reach')
   .option('--write', 'keep what it changes')
   .action(async (statement, flags) => (await import('./sql.ts')).runSql(config(), statement, flags));
+
+addRolloutVerbs(cli, { verb, config, exitWith });
 
 verb(
   group('config', 'the configuration'),

@@ -23,8 +23,17 @@ export interface MadePlan {
   readonly warnings: readonly Finding[];
 }
 
+export interface PlanOptions {
+  /** For a script that is one transaction: nothing that only serves a running old application. */
+  readonly oneTransaction?: boolean;
+}
+
 /** @throws Problem `rollout_refused` with every finding, when a table cannot be classified or cannot be rolled out */
-export async function makePlan(client: ClientBase, config: RolloutConfig): Promise<MadePlan> {
+export async function makePlan(
+  client: ClientBase,
+  config: RolloutConfig,
+  _options: PlanOptions = {},
+): Promise<MadePlan> {
   const catalog = await readCatalog(client);
   const { ownership, findings } = await decideOwnership(client, catalog, config);
   const all = [...findings, ...unsupported(catalog, ownership)];

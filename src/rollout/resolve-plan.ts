@@ -1,7 +1,7 @@
 /** The plan a command works with: the one in force in the database, else one made now. */
 import type { ClientBase } from 'pg';
 import { problem } from '../errors.ts';
-import { type MadePlan, makePlan } from './make-plan.ts';
+import { type MadePlan, makePlan, type PlanOptions } from './make-plan.ts';
 import { readOwnerLists } from './owner-lists.ts';
 import type { Plan } from './plan.ts';
 import type { RolloutConfig } from './rollout-config.ts';
@@ -14,10 +14,15 @@ export interface ResolvedPlan {
 }
 
 /** For commands that only look: nothing is written. @throws Problem `rollout_refused` */
-export async function lookUpPlan(client: ClientBase, config: RolloutConfig): Promise<ResolvedPlan & Partial<MadePlan>> {
-  const plan = await readFrozenPlan(client);
+export async function lookUpPlan(
+  client: ClientBase,
+  config: RolloutConfig,
+  options: PlanOptions = {},
+): Promise<ResolvedPlan & Partial<MadePlan>> {
+  // The plan in force is for a running application; the other kind is a script's alone.
+  const plan = options.oneTransaction ? null : await readFrozenPlan(client);
   if (plan !== null) return { plan, frozen: true };
-  return { ...(await makePlan(client, config)), frozen: false };
+  return { ...(await makePlan(client, config, options)), frozen: false };
 }
 
 /**
