@@ -95,15 +95,19 @@ const usualNames = [
   'customers',
 ];
 
+/** Whose rows say themselves whose they are (customers of a user) are not the users. */
+function isUsersLike(table: Table): boolean {
+  const namesAnother = ['user_id', 'owner_id', 'owner_user_id', 'account_id'];
+  return table.primaryKey?.columns.length === 1 && !table.columns.some(({ name }) => namesAnother.includes(name));
+}
+
 /** The configured table of users, else the only one with a usual name and a key of one column. */
 function findUsers(tables: readonly Table[], config: RolloutConfig): FoundUsers | null {
   if (config.users === null) return null;
   const wanted = config.users?.table;
   const candidates =
     wanted === undefined
-      ? usualNames
-          .flatMap((name) => tables.filter((t) => t.name.toLowerCase() === name && t.primaryKey?.columns.length === 1))
-          .slice(0, 1)
+      ? usualNames.flatMap((name) => tables.filter((t) => t.name.toLowerCase() === name && isUsersLike(t)))
       : tables.filter((t) => t.label === wanted);
   const [table] = candidates;
   const id = table?.primaryKey?.columns[0];
