@@ -2,7 +2,7 @@
  * An embedded Postgres for one test file, used as somebody without a database of his own uses it: by its data directory.
  * Not the one that all tests share, since roles are the whole server's and the rollout makes and removes some.
  */
-import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
+import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
@@ -23,8 +23,8 @@ export interface Server {
   readonly dataDir: string;
   /** The data directory's database, made anew. */
   fresh(shape: Shape): Promise<Database>;
-  /** Kills Postgres itself with SIGKILL and starts it again, at the same address. */
-  crash(): Promise<void>;
+  /** Kills Postgres itself with SIGKILL. @returns what starts it again, at the same address */
+  crash(): Promise<() => Promise<void>>;
   stop(): Promise<void>;
 }
 
@@ -36,7 +36,7 @@ export async function openServer(durable = false): Promise<Server> {
   const remove = () => rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 });
   process.once('exit', remove);
   const start = () => startEmbeddedPostgres({ dataDir, durable });
-  const postgres: EmbeddedPostgres = await start();
+  let postgres: EmbeddedPostgres = await start();
   const maintenance = () => {
     const url = new URL(postgres.url);
     url.pathname = '/postgres';
@@ -63,7 +63,13 @@ export async function openServer(durable = false): Promise<Server> {
       };
     },
     async crash() {
-      throw new Error('not yet');
+      const pid = Number(readFileSync(join(postgres.directory, 'postmaster.pid'), 'utf8').split('\n')[0]);
+      process.kill(pid, 'SIGKILL');
+      return async () => {
+        // Its processes end by themselves once they miss it; the start clears away what is left.
+        await postgres.stop();
+        postgres = await start();
+      };
     },
     async stop() {
       await postgres.stop();

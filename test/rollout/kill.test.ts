@@ -1,0 +1,56 @@
+import { afterAll, beforeAll, test } from 'vitest';
+import { crashAlong } from './crash.ts';
+import { killEverywhere } from './kill.ts';
+import { openServer, type Server } from './server.ts';
+import { shapes } from './shapes/all.ts';
+import { compositeKeys } from './shapes/composite-keys.ts';
+import { textOwner } from './shapes/text-owner.ts';
+import { Stage } from './stage.ts';
+
+/** `npm run test:rollout`: every shape, between every two steps. Takes the better part of an hour. */
+const whole = process.env.RINGFENCE_TEST_ROLLOUT === 'full';
+const kills = whole ? { points: Number.POSITIVE_INFINITY, moments: 10 } : { points: 4, moments: 1 };
+const chosen = whole ? shapes : [compositeKeys, textOwner];
+
+let server: Server;
+beforeAll(async () => {
+  server = await openServer();
+  if (!whole) {
+    const left = shapes.filter((shape) => !chosen.includes(shape)).map(({ name }) => name);
+    console.log(
+      `short form: killed at ${kills.points} places of each way; without ${left.join(', ')}. All: npm run test:rollout`,
+    );
+  }
+});
+afterAll(() => server?.stop());
+
+test.each(chosen.map((shape) => [shape.name, shape] as const))(
+  '%s: killed with SIGKILL along the way, there and back',
+  { timeout: whole ? 3_600_000 : 240_000 },
+  async (_, shape) => {
+    const stage = await Stage.open(shape, await server.fresh(shape), { writers: 2 });
+    try {
+      console.log(await killEverywhere(stage, kills));
+    } finally {
+      await stage.close();
+    }
+  },
+);
+
+test.each((whole ? shapes : [textOwner]).map((shape) => [shape.name, shape] as const))(
+  '%s: Postgres killed with SIGKILL along the way',
+  { timeout: whole ? 1_200_000 : 240_000 },
+  async (_, shape) => {
+    const durable = await openServer(true);
+    try {
+      const stage = await Stage.open(shape, await durable.fresh(shape), { writers: 1, expectCrash: true });
+      try {
+        await crashAlong(stage, durable, whole ? 5 : 2);
+      } finally {
+        await stage.close();
+      }
+    } finally {
+      await durable.stop();
+    }
+  },
+);
