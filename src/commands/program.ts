@@ -123,7 +123,7 @@ verb(
   .option('--write', 'keep what it changes')
   .action(async (statement, flags) => (await import('./sql.ts')).runSql(config(), statement, flags));
 
-addRolloutVerbs(cli, { verb, config, exitWith });
+addRolloutVerbs(cli, { verb, config, overrides, exitWith });
 
 verb(
   group('config', 'the configuration'),

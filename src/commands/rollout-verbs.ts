@@ -1,18 +1,20 @@
 /** The verbs of the rollout. Each is a file of its own, loaded when it is called. */
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { Config } from '../config.ts';
 import { phases } from '../rollout/plan.ts';
 
 interface Cli {
   verb(parent: Command, name: string, description: string, example: string): Command;
   config(): Config;
+  /** What flags say instead of the environment. */
+  overrides(): Readonly<Record<string, string | undefined>>;
   exitWith(code: 0 | 1): void;
 }
 
 const phase = (flags: string, description: string) => new Option(flags, description).choices([...phases]);
 const configFile = ['--config <file>', 'the rollout’s configuration (default: ringfence.config.ts or .json)'] as const;
 
-export function addRolloutVerbs(root: Command, { verb, config, exitWith }: Cli): void {
+export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWith }: Cli): void {
   verb(
     root,
     'preflight',
@@ -65,4 +67,64 @@ export function addRolloutVerbs(root: Command, { verb, config, exitWith }: Cli):
     .option('--detach', 'empty references that would lead to another user’s rows, where they may be')
     .option('--dry-run', 'show what would move')
     .action(async (flags) => exitWith(await (await import('./assign.ts')).runAssignTransfer(config(), flags)));
+
+  const backup = verb(
+    root,
+    'backup',
+    'back the database up, and prove by a restore that it can be had back',
+    'ringfence backup --output /backups/before-isolation',
+  )
+    .option('--output <directory>', 'where it goes; must not exist (default: below the data directory)')
+    .option('--no-restore-test', 'do not prove it; says so loudly')
+    .option('--dry-run', 'say by what means and how large')
+    .action(async (flags) => exitWith(await (await import('./backup.ts')).runBackup(config(), flags)));
+  verb(backup, 'verify', 'run the restore test of a backup again', 'ringfence backup verify /backups/before-isolation')
+    .argument('<directory>', 'the backup')
+    .action(async (directory, flags) =>
+      exitWith(await (await import('./backup.ts')).runBackupVerify(config(), directory, flags)),
+    );
+
+  verb(root, 'status', 'show how far the rollout is, from another terminal as well', 'ringfence status --watch')
+    .option('--watch', 'again and again, until interrupted')
+    .action(async (flags) => (await import('./status.ts')).runStatus(config(), flags));
+
+  verb(
+    root,
+    'verify',
+    'show that isolation holds: schema, data, and probes as the application; exit code 1 when not',
+    'ringfence verify --strict',
+  )
+    .option('--strict', 'exit code 1 also with what should be known')
+    .option('--verbose', 'name what is well, too')
+    .option('--url <address>', 'our own server: ask it as two users')
+    .option('--token-a <token>', 'with --url: the one user’s')
+    .option('--token-b <token>', 'with --url: the other’s')
+    .option('--token-a-file <file>', 'the same from a file, which other programs do not see')
+    .option('--token-b-file <file>', 'the same from a file')
+    .action(async (flags) => exitWith(await (await import('./verify.ts')).runVerify(config(), flags)));
+
+  verb(
+    root,
+    'monitor',
+    'watch statements, indexes, drift and refusals; exit code 1 with findings',
+    'ringfence monitor --watch 10',
+  )
+    .option('--watch [seconds]', 'again and again, until interrupted', seconds)
+    .option('--prometheus', 'print metrics in the text format')
+    .option('--verbose', 'name what is well, too')
+    .action(async (flags) => exitWith(await (await import('./monitor.ts')).runMonitor(config(), flags)));
+
+  verb(root, 'doctor', 'find the cause of a symptom; without one make every check', 'ringfence doctor "Token expired"')
+    .argument('[symptom]', 'a message, or plain words')
+    .option('--token', 'a token to look at comes on standard input')
+    .option('--verbose', 'name what is well, too')
+    .action(async (symptom, flags) =>
+      exitWith(await (await import('./doctor.ts')).runDoctor(process.env, overrides(), symptom, flags)),
+    );
+}
+
+function seconds(text: string): number {
+  const value = /^\d{1,5}(\.\d+)?$/.test(text) ? Number(text) : 0;
+  if (value > 0) return value;
+  throw new InvalidArgumentError('It must be a number of seconds above 0.');
 }
