@@ -36,7 +36,7 @@ function cell(value: unknown): string {
 }
 
 /** A value may come from anybody: what a terminal would obey, or not show, is escaped. */
-function visible(text: string): string {
+export function visible(text: string): string {
   return text.replaceAll(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => {
     if (character === '\n') return '\\n';
     if (character === '\t') return '\\t';

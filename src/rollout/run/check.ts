@@ -5,8 +5,14 @@ import type { StepRun } from './step-run.ts';
 
 const faultsShown = 20;
 
+type CheckAction = Extract<Action, { kind: 'check' }>;
+
 /** @throws Problem `rollout_refused` with the first faults, their number and what to do */
-export async function runCheck(run: StepRun, { query, remedy }: Extract<Action, { kind: 'check' }>): Promise<void> {
+export async function runCheck(run: StepRun, { query, remedy, orElse }: CheckAction): Promise<void> {
+  if (run.acceptDataLoss && orElse !== undefined) {
+    await setAside(run, orElse);
+    return;
+  }
   // Counted by Postgres: a check that goes wrong may find every row of a table.
   const { rows } = await run.client.query<{ fault: string; total: string }>(
     `select c.fault::text as fault, count(*) over () as total
@@ -20,4 +26,19 @@ export async function runCheck(run: StepRun, { query, remedy }: Extract<Action, 
     throw problem('rollout_refused', `${total} ${total === 1 ? 'fault' : 'faults'}:\n${lines.join('\n')}\n${remedy}`);
   }
   await run.finish(run.client, {});
+}
+
+/** What is in the way goes where it can be looked up, in one transaction with the ledger's entry. */
+async function setAside(run: StepRun, statements: readonly string[]): Promise<void> {
+  const { client } = run;
+  await client.query('begin');
+  try {
+    let displaced = 0;
+    for (const statement of statements) displaced += (await client.query(statement)).rowCount ?? 0;
+    await run.finish(client, { displaced });
+    await client.query('commit');
+  } catch (error) {
+    await client.query('rollback').catch(() => {});
+    throw error;
+  }
 }

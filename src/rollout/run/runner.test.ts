@@ -371,17 +371,27 @@ test('another plan is refused while one is partly done', async () => {
   });
 });
 
-test('what the way back would lose is refused unless it is accepted', async () => {
+test('what the way back would lose is refused unless it is accepted, and then set aside', async () => {
+  await makeItems(10);
   const collisions = step('contract/collisions', 'contract', null, {
     kind: 'check',
-    query: "select 'two users have 7' as fault",
+    query: "select 'two users have ' || i.id as fault from public.items i where i.id > 8",
     remedy: 'Say --accept-data-loss.',
+    orElse: [
+      `with gone as (delete from public.items i where i.id > 8 returning to_jsonb(i) as document)
+      insert into ringfence_rollout.displaced_rows (table_name, document) select 'public.items', document from gone`,
+    ],
   });
   const plan = planOf(collisions);
   await applyPlan(database.url, plan, { until: 'contract' });
-  await expect(rollbackPlan(database.url, plan, { to: null })).rejects.toMatchObject({ code: 'rollout_refused' });
+  await expect(rollbackPlan(database.url, plan, { to: null })).rejects.toMatchObject({
+    code: 'rollout_refused',
+    message: expect.stringContaining('2 faults:\n  two users have 9'),
+  });
   expect(await states(plan)).toEqual({ [collisions.id]: 'done' });
-  expect(await rollbackPlan(database.url, plan, { to: null, acceptDataLoss: true })).toMatchObject({ steps: 1 });
+  const summary = await rollbackPlan(database.url, plan, { to: null, acceptDataLoss: true });
+  expect(summary).toMatchObject({ steps: 1, displaced: 2 });
+  expect(await one('select count(*)::int as value from ringfence_rollout.displaced_rows')).toBe(2);
 });
 
 test('what is not brought back because its phase goes as well is made anew by an apply in between', async () => {

@@ -73,6 +73,8 @@ export interface RunSummary {
   /** The longest that a step may have kept somebody waiting: from its first request for a lock to its commit. */
   readonly longestLockMs: number;
   readonly longestLockStep: string | null;
+  /** Rows that stood in the way back and were set aside. */
+  readonly displaced: number;
   /** Steps of the plan that are not done now. */
   readonly left: number;
 }
@@ -197,13 +199,11 @@ async function walkSteps(
       await skipInverse(client, plan, step);
       continue;
     }
-    const accepted = back?.acceptDataLoss === true && step.phase === 'contract' && step.down?.kind === 'check';
-    const action = accepted ? null : step[direction];
     const started = monotonicMs();
     try {
       stopIfAsked(context.signal);
       tell({ kind: 'step', direction, step, number, of });
-      const detail = await runStep(context, direction, step, action);
+      const detail = await runStep(context, direction, step, back?.acceptDataLoss === true);
       context.tally.add(step, detail);
       tell({ kind: 'stepDone', direction, step, number, of, milliseconds: monotonicMs() - started, detail });
     } catch (error) {
@@ -233,8 +233,9 @@ async function skipInverse(client: Connection, plan: Plan, step: Step): Promise<
   }
 }
 
-async function runStep(context: Context, direction: Direction, step: Step, action: Action | null): Promise<Detail> {
+async function runStep(context: Context, direction: Direction, step: Step, acceptDataLoss: boolean): Promise<Detail> {
   const { client, observer, options, plan } = context;
+  const action = step[direction];
   const mark = direction === 'up' ? markDone : markUndone;
   let finished: Detail | null = null;
   const reporter = await startReporter(context, direction, step);
@@ -246,6 +247,7 @@ async function runStep(context: Context, direction: Direction, step: Step, actio
     step,
     direction,
     signal: context.signal,
+    acceptDataLoss,
     options: {
       workers: options.workers ?? defaultSettings.workers,
       lockRetryMs: options.lockRetryMs ?? defaultSettings.lockRetryMs,
@@ -391,12 +393,13 @@ interface Tally {
 
 function startTally(direction: Direction, plan: Plan, walAtStart: number | null): Tally {
   const started = monotonicMs();
-  let [steps, rows, longestLockMs] = [0, 0, 0];
+  let [steps, rows, displaced, longestLockMs] = [0, 0, 0, 0];
   let longestLockStep: string | null = null;
   return {
     add(step, detail) {
       steps++;
       rows += detail.rows ?? 0;
+      displaced += detail.displaced ?? 0;
       if ((detail.lockMs ?? 0) <= longestLockMs) return;
       longestLockMs = detail.lockMs ?? 0;
       longestLockStep = step.id;
@@ -413,6 +416,7 @@ function startTally(direction: Direction, plan: Plan, walAtStart: number | null)
         walBytes: walAtStart === null || walNow === null ? null : walNow - walAtStart,
         longestLockMs,
         longestLockStep,
+        displaced,
         left: plan.steps.filter((step) => ledger.get(step.id)?.state !== 'done').length,
       };
     },

@@ -45,6 +45,7 @@ export type RunEvent =
 export interface Detail {
   readonly rows?: number;
   readonly attempts?: number;
+  readonly displaced?: number;
   /** From the first request for a lock to the commit: what somebody else may have waited. */
   readonly lockMs?: number;
   readonly [further: string]: unknown;
@@ -62,6 +63,8 @@ export interface StepRun {
   /** Aborted when the run is to stop at the next good place. */
   readonly signal: AbortSignal;
   readonly options: RunSettings;
+  /** What a check finds in the way is set aside, where its action says how. */
+  readonly acceptDataLoss: boolean;
   /** Writes the step's end to the ledger: in the action's own transaction where it has one. */
   finish(client: Connection, detail: Detail): Promise<void>;
   report(progress: Partial<Progress>): void;

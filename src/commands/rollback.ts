@@ -1,0 +1,205 @@
+/** `ringfence rollback`: admits the old application again, or takes the plan back, and shows that nothing was lost. */
+import { monotonicMs } from '../clock.ts';
+import type { Config } from '../config.ts';
+import { problem } from '../errors.ts';
+import { readCatalog } from '../rollout/catalog.ts';
+import { type Connection, messageOf, withConnection } from '../rollout/connection.ts';
+import { backTo, type Phase, type Plan, type Step } from '../rollout/plan.ts';
+import { durationText } from '../rollout/preflight/amounts.ts';
+import { type RunSummary, rollbackPlan } from '../rollout/run/runner.ts';
+import { readFrozenPlan, readLedger, recordEvent } from '../rollout/state.ts';
+import { hashTables, type TableHash } from '../rollout/table-hash.ts';
+import { sayStopping } from './apply.ts';
+import { withOwnedDatabase } from './database.ts';
+import { interruptible } from './interrupt.ts';
+import { printJson, table } from './print.ts';
+import { progressTo, thousands } from './progress.ts';
+
+export interface RollbackFlags {
+  readonly json?: boolean;
+  /** app: policies let the old application in again; database: the plan's inverses. */
+  readonly level: 'app' | 'database';
+  /** Level database: the phase to be left standing; without it everything goes. */
+  readonly to?: Phase;
+  readonly acceptDataLoss?: boolean;
+  readonly dryRun?: boolean;
+  /** False with --no-compare: tables are not read before and after. */
+  readonly compare?: boolean;
+  /** Level app: our own server, whose /health is asked. */
+  readonly url?: string;
+}
+
+interface Comparison {
+  readonly table: string;
+  readonly before: TableHash;
+  readonly after: TableHash;
+  readonly equal: boolean;
+  /** Rows that others wrote meanwhile, as far as Postgres' statistics know. */
+  readonly writes: number;
+}
+
+/** @returns exit code 1 when a table's content is another one and nobody else has written to it */
+export async function runRollback(config: Config, flags: RollbackFlags): Promise<0 | 1> {
+  const { level, json = false } = flags;
+  if (level === 'app' && flags.to !== undefined)
+    throw problem('usage_error', '--to: goes with --level database; level app ends at the cut-over');
+  if (level === 'database' && flags.url !== undefined) throw problem('usage_error', '--url: goes with --level app');
+  return withOwnedDatabase(config, async ({ ownerUrl }) => {
+    const plan = await withConnection(ownerUrl, 'rollback', readFrozenPlan);
+    if (plan === null && level === 'database')
+      throw problem('rollout_refused', 'No plan is in force: there is nothing to take back.');
+    const to = level === 'app' ? 'cutover' : (flags.to ?? null);
+    if (flags.dryRun) {
+      showSteps(plan === null ? [] : await standing(ownerUrl, plan, to), json);
+      return 0;
+    }
+    const outcome = plan === null ? null : await takeBack(ownerUrl, plan, to, flags);
+    const health = level === 'app' ? await healthOf(flags.url) : null;
+    if (json) printJson({ ...outcome, health });
+    else console.log([...outcomeText(outcome), ...(level === 'app' ? applicationText(health) : [])].join('\n'));
+    return outcome?.comparisons.some(({ equal, writes }) => !equal && writes === 0) ? 1 : 0;
+  });
+}
+
+interface Outcome {
+  readonly summary: RunSummary;
+  readonly comparisons: readonly Comparison[];
+}
+
+async function takeBack(url: string, plan: Plan, to: Phase | null, flags: RollbackFlags): Promise<Outcome> {
+  const { compare = true, acceptDataLoss = false } = flags;
+  const before = compare ? await snapshot(url, plan) : null;
+  const summary = await interruptible(sayStopping, (signal) =>
+    rollbackPlan(url, plan, { to, acceptDataLoss, signal, onEvent: progressTo(process.stderr, monotonicMs) }),
+  );
+  const comparisons = before === null ? [] : compared(before, await snapshot(url, plan));
+  await withConnection(url, 'rollback', (client) => recordEvent(client, 'rollback_compared', { comparisons }));
+  return { summary, comparisons };
+}
+
+interface Content {
+  readonly hash: TableHash;
+  readonly writes: number;
+}
+
+/** What the tables held before the rollout and hold still: every column but the one that was added. */
+async function snapshot(url: string, plan: Plan): Promise<ReadonlyMap<string, Content>> {
+  return withConnection(url, 'compare', async (client) => {
+    const catalog = await readCatalog(client);
+    const added = plan.ownership.owned.filter(({ adopted }) => !adopted);
+    const except = new Map(added.map(({ table: label, ownerColumn }) => [label, [ownerColumn]]));
+    const labels = plan.ownership.owned.map(({ table: label }) => label).filter((label) => catalog.tables.has(label));
+    await client.query('begin isolation level repeatable read read only');
+    try {
+      const writes = await writesTo(client, labels);
+      const hashes = await hashTables(client, catalog, labels, { except });
+      return new Map([...hashes].map(([label, hash]) => [label, { hash, writes: writes.get(label) ?? 0 }]));
+    } finally {
+      await client.query('rollback');
+    }
+  });
+}
+
+async function writesTo(client: Connection, labels: readonly string[]): Promise<ReadonlyMap<string, number>> {
+  const { rows } = await client.query<{ label: string; writes: number }>(
+    `select u.label, coalesce(sum(s.n_tup_ins + s.n_tup_upd + s.n_tup_del), 0)::float8 as writes
+    from unnest($1::text[]) u (label)
+    left join lateral (
+      select relid::oid from pg_partition_tree(to_regclass(u.label))
+      union select to_regclass(u.label)::oid
+    ) part on true
+    left join pg_stat_all_tables s on s.relid = part.relid
+    group by u.label`,
+    [labels],
+  );
+  return new Map(rows.map(({ label, writes }) => [label, writes]));
+}
+
+function compared(before: ReadonlyMap<string, Content>, after: ReadonlyMap<string, Content>): Comparison[] {
+  return [...before].flatMap(([label, was]) => {
+    const is = after.get(label);
+    if (!is) return [];
+    const equal = was.hash.rows === is.hash.rows && was.hash.hash === is.hash.hash;
+    return [{ table: label, before: was.hash, after: is.hash, equal, writes: Math.max(0, is.writes - was.writes) }];
+  });
+}
+
+async function standing(url: string, plan: Plan, to: Phase | null): Promise<readonly Step[]> {
+  const ledger = await withConnection(url, 'rollback', (client) => readLedger(client, plan.hash));
+  return backTo(plan, to).filter((step) => (ledger.get(step.id)?.state ?? 'undone') !== 'undone' && step.down !== null);
+}
+
+function showSteps(steps: readonly Step[], json: boolean): void {
+  if (json) printJson({ steps });
+  else if (steps.length === 0) console.log('There is nothing to take back.');
+  else console.log(table(steps, ['id', 'title', 'lock']));
+}
+
+function outcomeText(outcome: Outcome | null): string[] {
+  if (outcome === null) return ['No plan is in force: the database needs no change.'];
+  const { summary, comparisons } = outcome;
+  const different = comparisons.filter(({ equal }) => !equal);
+  return [
+    summary.steps === 0
+      ? 'There was nothing to take back.'
+      : `${summary.steps} ${summary.steps === 1 ? 'step' : 'steps'} taken back in ${durationText(summary.milliseconds)}.`,
+    ...(summary.displaced > 0
+      ? [`${thousands(summary.displaced)} rows were set aside; they are in ringfence_rollout.displaced_rows.`]
+      : []),
+    ...(comparisons.length === 0
+      ? []
+      : [
+          `${comparisons.length - different.length} of ${comparisons.length} tables hold in every column what they held.`,
+        ]),
+    ...different.map(differenceText),
+  ];
+}
+
+function differenceText({ table: label, before, after, writes }: Comparison): string {
+  const rows = before.rows === after.rows ? `${after.rows} rows` : `${before.rows} rows before, ${after.rows} after`;
+  return writes === 0
+    ? `  ${label}: the content is another one (${rows}), and nobody is known to have written to it.`
+    : `  ${label}: ${rows}; ${thousands(writes)} writes came in between, so that it cannot be compared.`;
+}
+
+interface Health {
+  readonly url: string;
+  /** What the server says of itself: `enforced`, `disabled`; null when it does not answer. */
+  readonly isolation: string | null;
+  readonly fault: string | null;
+}
+
+const healthTimeoutMs = 10_000;
+
+async function healthOf(server: string | undefined): Promise<Health | null> {
+  if (server === undefined) return null;
+  const url = new URL('/health', server).href;
+  try {
+    const answer = await fetch(url, { signal: AbortSignal.timeout(healthTimeoutMs) });
+    const body: unknown = await answer.json();
+    const isolation = typeof body === 'object' && body !== null && 'isolation' in body ? String(body.isolation) : null;
+    return { url, isolation, fault: isolation === null ? `it answered ${answer.status} without saying so` : null };
+  } catch (error) {
+    return { url, isolation: null, fault: messageOf(error) };
+  }
+}
+
+function applicationText(health: Health | null): string[] {
+  if (health?.isolation === 'disabled')
+    return [`${health.url}: isolation is disabled. The application is rolled back.`];
+  const asked =
+    health === null
+      ? []
+      : health.isolation === null
+        ? [`${health.url}: cannot be asked: ${health.fault}`]
+        : [`${health.url}: isolation is ${health.isolation}.`];
+  return [
+    ...asked,
+    '',
+    'To roll back the application itself, when it is our own server:',
+    '  1. set USER_ISOLATION_ENABLED=false',
+    '  2. restart it',
+    '  3. GET /health has to say "isolation": "disabled"',
+    'An old application can simply be started again.',
+  ];
+}
