@@ -52,7 +52,9 @@ async function verifyAll(client: Connection): Promise<Verification> {
   if (expectation === null) {
     throw problem('rollout_refused', 'There is nothing to verify: no plan was applied here. Run `ringfence plan`.');
   }
-  return verifyDatabase(client, expectation, (name) => process.stderr.write(`ringfence: ${name}\n`));
+  return verifyDatabase(client, expectation, (name) => {
+    if (process.stderr.isTTY) process.stderr.write(`ringfence: looking at ${name} …\n`);
+  });
 }
 
 /** What `report` shows, and what `monitor` compares with. Our own schema by itself has no such place. */

@@ -25,7 +25,10 @@ export function dataChecks(ownerless: OwnerlessRows[]): readonly Check[] {
     {
       name: 'owners',
       since: 'prepare',
-      holds: () => 'every row has an owner, and every owner is a user',
+      holds: ({ expectation: { ownership } }) =>
+        ownership.users?.idKind === 'uuid'
+          ? 'every row has an owner, and every owner is a user'
+          : 'every row has an owner',
       run: (context) =>
         perTable(context, 'owners', async (session, guarded) => [
           ...(await nullOwners(session, guarded, ownerless)),
@@ -89,7 +92,7 @@ async function nullOwners(session: Session, { label, owned }: Guarded, ownerless
  * The owners there are, by one look-up each in the owner's index (a loose index scan): tables have many more rows than
  * owners.
  */
-function distinctOwners({ label, owned }: Guarded): string {
+export function distinctOwners({ label, owned }: Guarded): string {
   const owner = identifier(owned.ownerColumn);
   return `with recursive o (owner) as (
   (select ${owner} from ${label} where ${owner} is not null order by 1 limit 1)

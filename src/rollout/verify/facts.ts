@@ -41,6 +41,8 @@ export interface IdentityFunction {
 export interface Facts {
   /** The application's role first, then the roles that it is a member of; empty when it does not exist. */
   readonly roles: readonly ReachableRole[];
+  /** What the application's role itself owns, a few by name. */
+  readonly owns: readonly string[];
   readonly mayMakeTemporary: boolean;
   readonly mayCreateSchemas: boolean;
   /** Schemas in which it may create objects. */
@@ -78,6 +80,12 @@ over (view, guarded) as (
 select
   (select coalesce(jsonb_agg(jsonb_build_object('name', rolname, 'superuser', rolsuper, 'bypassRls', rolbypassrls,
     'createRole', rolcreaterole, 'replication', rolreplication) order by self desc, rolname), '[]') from reachable) as roles,
+  array(select pg_describe_object(o.class, o.id, 0) from app, lateral (
+      select 'pg_class'::regclass as class, oid as id, relowner as owner from pg_class where relkind in ('r', 'p', 'v', 'm', 'S', 'f')
+      union all select 'pg_namespace'::regclass, oid, nspowner from pg_namespace
+      union all select 'pg_proc'::regclass, oid, proowner from pg_proc
+      union all select 'pg_database'::regclass, oid, datdba from pg_database where datname = current_database()
+    ) o where o.owner = app.oid order by 1 limit 5) as owns,
   coalesce((select has_database_privilege(oid, current_database(), 'TEMPORARY') from app), false) as "mayMakeTemporary",
   coalesce((select has_database_privilege(oid, current_database(), 'CREATE') from app), false) as "mayCreateSchemas",
   (select coalesce(jsonb_agg(n.nspname order by n.nspname), '[]') from app, pg_namespace n

@@ -158,7 +158,9 @@ function roleFaults({ facts, expectation, guarded }: Context): Finding[] {
       mightyRoles.includes(role.name) ? "reaches the server's files or every table" : null,
       role.name !== appRole && role.name === 'ringfence_system' ? 'sees the rows of all users' : null,
       role.name !== appRole && legacyRoles.includes(role.name) && !sealed ? 'is exempt until the seal' : null,
-      guarded.some(({ table }) => table.owner === role.name) ? 'owns tables, and can take their policies off' : null,
+      role.name !== appRole && guarded.some(({ table }) => table.owner === role.name)
+        ? 'owns tables, and can take their policies off'
+        : null,
     ].filter((reason) => reason !== null);
     const member = role.name === appRole ? '' : `is a member of ${identifier(role.name)}, which `;
     const remedy =
@@ -167,6 +169,12 @@ function roleFaults({ facts, expectation, guarded }: Context): Finding[] {
         : `revoke ${identifier(role.name)} from ${identifier(appRole)}`;
     return reasons.map((reason) => fail('app-role', object, `${member}${reason}`, remedy));
   });
+  if (facts.owns.length > 0) {
+    const message = `owns ${facts.owns.join(', ')}: an owner can undo what guards a thing`;
+    faults.push(
+      fail('app-role', object, message, `reassign owned by ${identifier(appRole)} to the owner of the schema`),
+    );
+  }
   const verdict = sealed ? fail : warn;
   if (facts.mayMakeTemporary) {
     const message = 'may make temporary tables, which could shadow what a careless search_path resolves';

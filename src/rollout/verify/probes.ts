@@ -7,7 +7,7 @@ import { randomUUID } from 'node:crypto';
 import { type Finding, fail, warn } from '../finding.ts';
 import { identifier } from '../identifier.ts';
 import type { Check, Context } from './check.ts';
-import { hasOwnerColumn, notDone } from './data.ts';
+import { distinctOwners, hasOwnerColumn, notDone } from './data.ts';
 import { type Guarded, legacyPolicy } from './expectation.ts';
 import { planFaults } from './plan-probe.ts';
 import { type Limits, type Outcome, type Session, withSession } from './session.ts';
@@ -118,12 +118,10 @@ async function targetOf(context: Context, session: Session, guarded: Guarded): P
   const { label, table, owned } = guarded;
   const { appRole, quarantineOwner } = context.expectation.ownership;
   const owner = identifier(owned.ownerColumn);
-  const most = await session.read<{ owner: string; count: string }>(
-    `select ${owner} as owner, count(*) from ${label} where ${owner} is not null
-group by 1 order by ${owner} = $1, 2 desc limit 2`,
-    [quarantineOwner],
-  );
-  const [a = randomUUID(), b = randomUUID()] = most.map((row) => row.owner);
+  const owners = await twoOwners(session, guarded, quarantineOwner);
+  const [a = randomUUID(), b = randomUUID()] = owners;
+  const ofA = `select count(*) from ${label} where ${owner} = $1`;
+  const [counted] = await session.read<{ count: string }>(ofA, [a]);
   const [may] = await session.read<{
     select: boolean;
     insert: boolean;
@@ -157,15 +155,30 @@ from (select) nothing`.replaceAll(
     b,
     // Until the seal, the trigger takes a new row's default owner for no owner at all.
     stranger: b === owned.defaultOwner ? randomUUID() : b,
-    rowsOfA: Number(most[0]?.count ?? 0),
+    rowsOfA: Number(counted?.count),
     insertable: may.insertable,
     updatable: may.updatable,
     may,
     aRow: await rowOf(a),
     bRow: await rowOf(b),
     key,
-    isEmpty: most.length === 0,
+    isEmpty: owners.length === 0,
   };
+}
+
+/** Beyond this the rows are not counted by owner: the first owners in the index will do. */
+const countedRowsMax = 2_000_000;
+
+/** Those with the most rows; the quarantine owner only where there are no two others. */
+async function twoOwners(session: Session, guarded: Guarded, quarantineOwner: string): Promise<string[]> {
+  const { label, table, owned } = guarded;
+  const owner = identifier(owned.ownerColumn);
+  const sql =
+    table.rows > countedRowsMax
+      ? `select owner from (${distinctOwners(guarded)} select owner from o where owner is not null limit 3) three
+order by owner = $1 limit 2`
+      : `select ${owner} as owner from ${label} where ${owner} is not null group by 1 order by ${owner} = $1, count(*) desc, 1 limit 2`;
+  return (await session.read<{ owner: string }>(sql, [quarantineOwner])).map((row) => row.owner);
 }
 
 interface Probe {

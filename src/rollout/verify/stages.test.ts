@@ -81,3 +81,69 @@ describe.each(shapes.map((shape) => [shape.name, shape] as const))('%s', (_name,
     expect(result.summary.probedTables).toBe(result.summary.tables);
   }, 120_000);
 });
+
+describe('defects on the way', () => {
+  const role = `verify_${randomBytes(5).toString('hex')}`;
+  const stranger = `verify_${randomBytes(5).toString('hex')}`;
+  let database: TestDatabase;
+  let plan: Plan;
+
+  beforeAll(async () => {
+    const shape = shapes.find(({ name }) => name === 'partitioned');
+    if (!shape) throw new Error('there is no partitioned shape');
+    database = await createDatabase();
+    await statement(database.url, `create role ${role}; create role ${stranger}`);
+    await statement(database.url, shape.sql(role));
+    plan = await planFor(database.url, shape, role);
+    await applyPlan(database.url, plan, { until: 'cutover' });
+  });
+
+  afterAll(async () => {
+    await statement(database.url, `drop owned by ${stranger}; drop role ${stranger}`);
+    await database.drop();
+  });
+
+  const faultsAfter = async (defect: string) => {
+    await statement(database.url, defect);
+    return failures(await verify(database.url, plan)).map(({ check, object }) => [check, object]);
+  };
+
+  test('old writers without their trigger', async () => {
+    expect(await faultsAfter('alter table devices disable trigger ringfence_owner')).toEqual([
+      ['owner-trigger', 'public.devices'],
+    ]);
+    expect(await faultsAfter('alter table devices enable trigger ringfence_owner')).toEqual([]);
+  });
+
+  test('an exemption for others than the old application', async () => {
+    expect(await faultsAfter(`alter policy legacy_application on devices to ${role}, ${stranger}`)).toEqual([
+      ['policy-legacy', 'public.devices'],
+    ]);
+    expect(await faultsAfter(`alter policy legacy_application on devices to ${role}`)).toEqual([]);
+  });
+
+  test('a key whose twin is gone cannot be swapped', async () => {
+    const [twin] = (
+      await statement(
+        database.url,
+        "select indexrelid::regclass::text as name from pg_index where indrelid = 'readings_2026_01'::regclass and indisunique and indexrelid::regclass::text like '%ringfence%'",
+      )
+    ).rows;
+    expect(await faultsAfter(`drop index ${twin?.name}`)).toContainEqual([
+      'key-without-owner',
+      'public.readings_2026_01',
+    ]);
+  });
+
+  test('a partition that came after the plan, or lost its walls', async () => {
+    const faults = await faultsAfter(`
+      drop policy user_isolation on readings_2026_02_a;
+      alter table readings_2026_02_b disable row level security;
+      grant select on readings_2026_02_b to ringfence_app`);
+    expect(faults).toContainEqual(['policy-missing', 'public.readings_2026_02_a']);
+    expect(faults).toContainEqual(['row-security', 'public.readings_2026_02_b']);
+    expect(faults).toContainEqual(['probe-select', 'public.readings_2026_02_b']);
+    expect(faults).toContainEqual(['probe-forgery', 'public.readings_2026_02_b']);
+    expect(faults).toContainEqual(['probe-nobody', 'public.readings_2026_02_b']);
+  });
+});

@@ -362,6 +362,18 @@ describe('each defect is found, and nothing else', () => {
     }
   });
 
+  test('what the application owns', async () => {
+    await client.query('create table mine (id int); alter table mine owner to ringfence_app');
+    try {
+      expect(await look()).toEqual([
+        ['fail', 'unclassified-table', 'public.mine'],
+        ['fail', 'app-role', 'role ringfence_app'],
+      ]);
+    } finally {
+      await client.query('drop table mine');
+    }
+  });
+
   test('a role that the application is a member of', async () => {
     const role = `verify_${randomUUID().slice(0, 8)}`;
     await client.query(
@@ -480,6 +492,15 @@ describe('probes', () => {
          create index idx_user_access_log_user_id_at on user_access_log (user_id, at, id)`,
       ),
     ).toEqual([['fail', 'index-not-used', 'public.user_access_log']]);
+  });
+
+  test('of a table with very many rows the first owners are taken', async () => {
+    await client.query("update pg_class set reltuples = 1e7 where oid = 'labels'::regclass");
+    try {
+      expect(faultsOf((await verify()).findings)).toEqual([]);
+    } finally {
+      await client.query("update pg_class set reltuples = -1 where oid = 'labels'::regclass");
+    }
   });
 
   test('while the exemption is for everybody there is nothing to probe, and it says so', async () => {
