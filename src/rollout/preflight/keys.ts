@@ -1,17 +1,19 @@
 /** Keys and references: what carries an owner in front without ado, and what does not. */
 import type { ForeignKey, Table, TableLabel } from '../catalog.ts';
 import { type Finding, fail, pass, warn } from '../finding.ts';
+import { identifier } from '../identifier.ts';
 import { looksLikeOwner } from './owner-names.ts';
 import { cyclesOf } from './reference-cycles.ts';
 import { listed, type Subject } from './subject.ts';
 
 export function keyFindings(subject: Subject): Finding[] {
+  const labels = new Set(subject.roots.map((table) => table.label));
   return [
     ...subject.roots.flatMap((table) => [
       ...primaryKeyOf(table),
       ...deferrableKeysOf(table),
       ...referencesOf(table),
-      ...(subject.users.includes(table) ? [] : uniquesOf(table)),
+      ...(subject.users.includes(table) ? [] : uniquesOf(table, labels)),
       ...exclusionsOf(table),
       ...ownerColumnName(table),
     ]),
@@ -40,23 +42,23 @@ function primaryKeyOf(table: Table): Finding[] {
 function deferrableKeysOf(table: Table): Finding[] {
   const keys = [...(table.primaryKey ? [table.primaryKey] : []), ...table.uniques].filter((key) => key.deferrable);
   return keys.map((key) =>
-    warn(
+    fail(
       'deferrable-key',
-      `${table.label} ${key.name}`,
-      'It is deferrable; the unique index with the owner in front is checked at once, while both stand.',
-      'Make sure that the old application does not depend on the order of its updates (renumbering in one transaction).',
+      `${table.label} ${identifier(key.name)}`,
+      'It is checked late, which the unique index with the owner in front, built concurrently, cannot be.',
+      'Make it NOT DEFERRABLE first, and the statements that depend on it (renumbering) with it.',
     ),
   );
 }
 
 function referencesOf(table: Table): Finding[] {
   return table.foreignKeys.flatMap((key) => {
-    const object = `${table.label} ${key.name}`;
+    const object = `${table.label} ${identifier(key.name)}`;
     const findings: Finding[] = [];
     if (key.onUpdate === 'set null' || key.onUpdate === 'set default') {
       const message = `ON UPDATE ${key.onUpdate.toUpperCase()} would take the owner column with it; Postgres has no column list for it.`;
       const remedy = 'Make it ON UPDATE NO ACTION or CASCADE before the rollout; identifiers should not change anyway.';
-      findings.push(fail('reference-action', object, message, remedy));
+      findings.push(fail('on-update-set', object, message, remedy));
     }
     if (key.match === 'full' && key.columns.length > 1) {
       const message = 'MATCH FULL over several columns cannot carry the owner, which is never null.';
@@ -74,8 +76,8 @@ function referencesOf(table: Table): Finding[] {
 }
 
 /** What is unique per parent is unique per owner already; what is unique over everything is a channel between users. */
-function uniquesOf(table: Table): Finding[] {
-  const parents = new Set(table.foreignKeys.flatMap((key) => key.columns));
+function uniquesOf(table: Table, owned: ReadonlySet<TableLabel>): Finding[] {
+  const parents = new Set(table.foreignKeys.filter((key) => owned.has(key.references)).flatMap((key) => key.columns));
   const spanning = table.indexes
     .filter((index) => index.unique && index.valid && index.constraint !== table.primaryKey?.name)
     .filter((index) => !index.columns.some((name) => name !== null && (parents.has(name) || looksLikeOwner(name))))
@@ -83,7 +85,7 @@ function uniquesOf(table: Table): Finding[] {
   return spanning.map((index) =>
     warn(
       'unique-across-users',
-      `${table.label} ${index.name}`,
+      `${table.label} ${identifier(index.name)}`,
       `(${index.columns.map((name) => name ?? 'expression').join(', ')}) is unique over all users.`,
       'After the contract phase two users may hold the same value. Where that must not be, class the table as account or shared.',
     ),
@@ -93,8 +95,8 @@ function uniquesOf(table: Table): Finding[] {
 function exclusionsOf(table: Table): Finding[] {
   return table.exclusions.map((name) =>
     warn(
-      'exclusion-constraint',
-      `${table.label} ${name}`,
+      'exclusion',
+      `${table.label} ${identifier(name)}`,
       "An exclusion constraint compares all users' rows: a refusal tells one user of another's row.",
       'Create it again with the owner column compared by = (extension btree_gist) once the rollout is done.',
     ),
@@ -121,7 +123,7 @@ function invalidIndexesOf(table: Table): Finding[] {
     .map((index) =>
       warn(
         'invalid-index',
-        `${table.label} ${index.name}`,
+        `${table.label} ${identifier(index.name)}`,
         'It is invalid: left by a concurrent build that failed. It costs writes and serves no read.',
         'Drop it or build it again: reindex index concurrently.',
       ),
@@ -153,7 +155,7 @@ function graphFindings(tables: readonly Table[]): Finding[] {
 function selfReference(table: Table, key: ForeignKey): Finding {
   return pass(
     'self-reference',
-    `${table.label} ${key.name}`,
+    `${table.label} ${identifier(key.name)}`,
     'It refers to its own table; owners are handed down in repeated passes.',
   );
 }

@@ -21,7 +21,7 @@ const opened: pg.Client[] = [];
 beforeAll(async () => {
   dataDir = mkdtempSync(join(tmpdir(), 'ringfence-preflight-'));
   chmodSync(dataDir, 0o711);
-  const settings = { max_prepared_transactions: '2' };
+  const settings = { max_prepared_transactions: '2', wal_level: 'logical' };
   server = await startEmbeddedPostgres({ dataDir, durable: false, settings });
   owner = await session(server.url);
   await owner.query(`
@@ -112,6 +112,31 @@ test('a replication slot that nobody uses is told of', async () => {
   ]);
   await owner.query("select pg_drop_replication_slot('abandoned')");
   expect(await checked('replication-slots')).toEqual([]);
+});
+
+test('tables that logical replication writes to', async () => {
+  const url = new URL(server.url);
+  url.pathname = '/subscriber';
+  await owner.query('create database subscriber');
+  await owner.query('create publication everything for table tasks');
+  await owner.query("select pg_create_logical_replication_slot('feed', 'pgoutput')");
+  const subscriber = await session(url.href);
+  try {
+    await subscriber.query('create table tasks (id uuid primary key, user_id uuid)');
+    // The publisher is the same server, so the subscription may not make its slot itself.
+    await subscriber.query(`
+      create subscription feed connection '${server.url}' publication everything
+      with (create_slot = false, slot_name = 'feed', copy_data = false, enabled = false)`);
+    const findings = await checked('subscription', {}, subscriber);
+    expect(findings).toMatchObject([{ severity: 'warn', message: expect.stringContaining('public.tasks') }]);
+    await subscriber.query('alter subscription feed set (slot_name = none)');
+    await subscriber.query('drop subscription feed');
+    expect(await checked('subscription', {}, subscriber)).toEqual([]);
+  } finally {
+    await subscriber.end();
+    await owner.query("select pg_drop_replication_slot('feed')");
+    await owner.query('drop publication everything');
+  }
 });
 
 // A standby that falls behind and 180 million transactions cannot be planted in a test: the rows are given.

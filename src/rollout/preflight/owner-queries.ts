@@ -3,7 +3,7 @@
  * the whole table or of a sample of its pages.
  */
 import type { Column, Table } from '../catalog.ts';
-import { identifier } from '../identifier.ts';
+import { identifier, literal } from '../identifier.ts';
 
 /** A column of the users' table to compare with, in its own type, so that its index can be used. */
 export interface UserColumn {
@@ -26,31 +26,36 @@ export function contentsQuery(
 ): string {
   const sample = percent === null ? '' : ` tablesample system (${percent}) repeatable (1)`;
   const values = columns.map((column, at) => `${identifier(column.name)}::text as v${at}`);
-  const parts = columns.map((_, at) => contentsOf(`v${at}`, users));
+  const counted = columns.map(
+    (_, at) => `, d${at} as materialized (select v${at} as value, count(*) as times from looked group by 1)`,
+  );
+  const parts = columns.map((_, at) => contentsOf(`d${at}`, users));
   return `
-with looked as materialized (
-  select ${values.join(', ')} from ${table.label}${sample} limit $1
-)
-select (select count(*) from looked)::float8 as rows, array[${parts.join(',')}
-] as columns`;
+with looked as materialized (select ${values.join(', ')} from ${table.label}${sample} limit $1)${counted.join('')}
+select (select count(*) from looked)::float8 as rows, array[${parts.join(', ')}] as columns`;
 }
 
-function contentsOf(value: string, users: readonly UserColumn[]): string {
+function contentsOf(values: string, users: readonly UserColumn[]): string {
+  // By EXISTS in the WHERE, so that it is planned as a join: as an expression it would be looked up value by value.
   const matches = users.map(
-    (
-      user,
-    ) => `'${user.table.oid}.${user.column.name.replaceAll("'", "''")}', coalesce(sum(d.times) filter (where exists (
-      select from ${user.table.label} u where ${equals(user, 'd.value')}
-    )), 0)`,
+    (user) => `${literal(matchName(user))}, (
+      select coalesce(sum(d.times), 0) from ${values} d
+      where exists (select from ${user.table.label} u where ${equals(user, 'd.value')})
+    )`,
   );
-  return `
-  (select jsonb_build_object(
+  return `(
+  select jsonb_build_object(
     'nulls', coalesce(sum(d.times) filter (where d.value is null), 0),
     'distinct', count(d.value),
     'uuids', coalesce(sum(d.times) filter (where d.value ~* '${uuidPattern}'), 0),
     'emails', coalesce(sum(d.times) filter (where d.value ~ '${emailPattern}'), 0),
     'matches', jsonb_build_object(${matches.join(', ')})
-  ) from (select ${value} as value, count(*) as times from looked group by 1) d)`;
+  ) from ${values} d)`;
+}
+
+/** What the matches with a column of the users' table are called in the answer. */
+export function matchName({ table, column }: UserColumn): string {
+  return `${table.oid}.${column.name}`;
 }
 
 /** The value is cast, not the users' column, wherever that cannot raise an error. */

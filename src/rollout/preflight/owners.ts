@@ -6,7 +6,7 @@ import { identifier } from '../identifier.ts';
 import { shareText } from './amounts.ts';
 import { rowsOf } from './estimate.ts';
 import { looksLikeOwner } from './owner-names.ts';
-import { contentsQuery, type UserColumn } from './owner-queries.ts';
+import { contentsQuery, matchName, type UserColumn } from './owner-queries.ts';
 import { listed, type Subject } from './subject.ts';
 import { identifyingColumns } from './users-table.ts';
 
@@ -108,6 +108,8 @@ async function contentsFindings(
   await client.query('begin read only');
   try {
     await client.query(`set local statement_timeout = '${timeout}'`);
+    // Comparing with a large table of users is quick as long as its values fit into a hash.
+    await client.query("set local work_mem = '64MB'");
     // Rather an error than rows that a policy has left out.
     await client.query('set local row_security = off');
     const { rows } = await client.query<{ rows: number; columns: Contents[] }>(query, [whole ? null : sampleRows]);
@@ -147,7 +149,7 @@ function contentsFinding(
   if (rows === 0) return pass('owner-column', object, `${column.type}; there are no rows (${basis}).`);
   const values = rows - contents.nulls;
   const best = users
-    .map((user) => ({ user, found: contents.matches[`${user.table.oid}.${user.column.name}`] ?? 0 }))
+    .map((user) => ({ user, found: contents.matches[matchName(user)] ?? 0 }))
     .toSorted((a, b) => b.found - a.found)[0];
   const name = best ? `${best.user.table.label}.${identifier(best.user.column.name)}` : '';
   const facts = [

@@ -71,6 +71,11 @@ beforeAll(async () => {
     create table event_2026 partition of event for values from ('2026-01-01') to ('2027-01-01');
     create table old (x int);
     create table newer () inherits (old);
+    create table shut (id int primary key, user_id uuid not null);
+    alter table shut enable row level security;
+    create table taken (id int primary key, user_id uuid not null, chicken int references chicken, name text unique);
+    create unique index per_parent on taken (chicken, name);
+    create unique index per_user on taken (user_id, name);
     create table bare (x int, user_id uuid not null);
     create foreign data wrapper nowhere;
     create server far foreign data wrapper nowhere;
@@ -141,7 +146,10 @@ test('who owns tables, who uses them, and what everybody may', () => {
     severity: 'pass',
     message: expect.stringContaining('may select, insert "My App"."Order"'),
   });
-  expect(one('public-grants')?.message).toBe('Everybody (PUBLIC) may select "My App"."Order".');
+  expect(one('public-grants')).toMatchObject({
+    severity: 'fail',
+    message: expect.stringContaining('Everybody (PUBLIC) may select "My App"."Order":'),
+  });
   expect(one('public-create')).toMatchObject({ severity: 'warn', object: 'schema My App' });
   expect(one('public-temporary')?.severity).toBe('warn');
   expect(one('default-privileges')).toMatchObject({ object: `role ${role('reader')}` });
@@ -162,11 +170,14 @@ test('tables that policies cannot protect, or that keys do not span, are refused
 
 test('what acts on an UPDATE', () => {
   expect(found('update-trigger')).toEqual([
-    ['warn', '"My App"."Order" trigger Any Update'],
+    ['warn', '"My App"."Order" trigger "Any Update"'],
     ['fail', '"My App"."Order" trigger always'],
   ]);
-  expect(found('rewrite-rule')).toEqual([['fail', '"My App"."Order" rule Rule']]);
-  expect(found('existing-policies')).toEqual([['warn', '"My App"."Order"']]);
+  expect(found('rules')).toEqual([['fail', '"My App"."Order" rule "Rule"']]);
+  expect(found('existing-policies')).toEqual([
+    ['fail', '"My App"."Order"'],
+    ['warn', 'public.shut'],
+  ]);
 });
 
 test('keys', () => {
@@ -177,9 +188,12 @@ test('keys', () => {
     ['warn', 'public.part'],
   ]);
   expect(one('primary-key', 'public.line')?.message).toBe('Primary key (a, b) of type integer, integer.');
-  expect(found('deferrable-key')).toEqual([['warn', 'public.line line_b_a_key']]);
-  expect(found('unique-across-users')).toEqual([['warn', '"My App"."Order" Unique']]);
-  expect(found('exclusion-constraint')).toEqual([['warn', 'public.line line_at_excl']]);
+  expect(found('deferrable-key')).toEqual([['fail', 'public.line line_b_a_key']]);
+  expect(found('unique-across-users')).toEqual([
+    ['warn', '"My App"."Order" "Unique"'],
+    ['warn', 'public.taken taken_name_key'],
+  ]);
+  expect(found('exclusion')).toEqual([['warn', 'public.line line_at_excl']]);
   expect(one('owner-column-name')).toMatchObject({
     object: 'public.line.user_id',
     message: expect.stringContaining('ringfence_user_id'),
@@ -187,25 +201,28 @@ test('keys', () => {
 });
 
 test('references', () => {
-  expect(found('self-reference')).toEqual([['pass', '"My App"."Order" Order_parent_fkey']]);
+  expect(found('self-reference')).toEqual([['pass', '"My App"."Order" "Order_parent_fkey"']]);
   expect(one('reference-cycle')?.message).toContain('public.chicken -> public.egg -> public.chicken');
   expect(found('match-full')).toEqual([['warn', 'public.part whole']]);
-  expect(found('reference-action')).toEqual([['fail', 'public.line line_order_fkey']]);
+  expect(found('on-update-set')).toEqual([['fail', 'public.line line_order_fkey']]);
   expect(found('reference-not-valid')).toEqual([['warn', 'public.egg egg_chicken_fkey']]);
 });
 
 test('ways round the tables', () => {
   expect(found('view').toSorted()).toEqual([
-    ['fail', 'public.orders_twice'],
     ['pass', 'public.orders_asked'],
     ['warn', '"My App"."Orders"'],
+    ['warn', 'public.orders_twice'],
   ]);
-  expect(one('view', 'public.orders_twice')?.message).toContain('"My App"."Order"');
+  expect(one('view', 'public.orders_twice')?.message).toMatch(/"My App"\."Order" .*; everybody may use it\.$/);
+  expect(one('view', '"My App"."Orders"')?.message).not.toContain('everybody');
   expect(found('materialized-view')).toEqual([['warn', 'public.order_counts']]);
   expect(found('security-definer')).toEqual([
-    ['fail', 'public.everything()'],
+    ['warn', 'public.everything()'],
     ['warn', 'public.guarded()'],
   ]);
+  expect(one('security-definer', 'public.everything()')?.message).toContain('everybody may call it');
+  expect(one('security-definer', 'public.guarded()')?.message).not.toContain('everybody');
   expect(found('publication')).toEqual([['warn', 'publication outside']]);
   expect(found('event-trigger')).toEqual([['warn', 'event trigger watcher']]);
   expect(found('large-objects')).toEqual([['warn', undefined]]);
@@ -240,9 +257,39 @@ test('owner columns are told with what is in them, exactly where the table is sm
 });
 
 test('a big table is sampled, and that is said', async () => {
-  await client.query('analyze');
-  const sampled = await run({ sampleAboveBytes: 0 });
-  expect(sampled.find((f) => f.object === '"My App"."Order"."Owner Email"')?.message).toContain('(sample of 20 rows)');
+  await client.query(`
+    create table big (id int primary key, author text);
+    insert into big select n, format('u%s@example.com', n % 20) from generate_series(1, 100000) n;
+    analyze big`);
+  const message = async (sampleAboveBytes: number) => {
+    const sampled = await run({ only: ['public.big', 'public.users'], sampleAboveBytes });
+    return sampled.find((f) => f.object === 'public.big.author')?.message ?? '';
+  };
+  const [, rows] = /sample of (\d+) rows/.exec(await message(0)) ?? [];
+  expect(Number(rows)).toBeGreaterThan(1_000);
+  expect(Number(rows)).toBeLessThanOrEqual(20_000);
+  expect(await message(2 ** 40)).toContain('50 % found in public.users.email (exact, 100000 rows).');
+  await client.query('drop table big');
+});
+
+test('several tables that could be the users, and the one that the configuration names', async () => {
+  await client.query('create table accounts (id bigint primary key, login text)');
+  const about = async (options: PreflightOptions) =>
+    (await run(options)).filter((f) => f.check === 'users-table').map(({ severity, object }) => [severity, object]);
+  expect(await about({})).toEqual([['warn', 'public.users']]);
+  expect(await about({ usersTable: 'public.accounts' })).toEqual([['pass', 'public.accounts']]);
+  expect(await about({ usersTable: null })).toEqual([['warn', undefined]]);
+  await client.query('drop table accounts');
+});
+
+test('an index that a failed build has left is told of', async () => {
+  await client.query(`
+    create table twice (id int primary key, user_id uuid not null, x int);
+    insert into twice values (1, gen_random_uuid(), 1), (2, gen_random_uuid(), 1)`);
+  await expect(client.query('create unique index concurrently left_over on twice (x)')).rejects.toThrow('left_over');
+  const left = (await run({ only: ['public.twice'] })).filter((f) => f.check === 'invalid-index');
+  expect(left).toMatchObject([{ severity: 'warn', object: 'public.twice left_over' }]);
+  await client.query('drop table twice');
 });
 
 test('only the tables asked for are looked at', async () => {

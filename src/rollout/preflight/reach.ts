@@ -1,6 +1,6 @@
 /** Ways round the tables' policies: views, functions, copies. */
 import { ownSchemas } from '../catalog.ts';
-import { type Finding, fail, pass, warn } from '../finding.ts';
+import { type Finding, pass, warn } from '../finding.ts';
 import { identifier, qualified } from '../identifier.ts';
 import {
   definers,
@@ -51,16 +51,17 @@ async function viewFindings(subject: Subject): Promise<Finding[]> {
     const over = listed(labelsOf(subject, view.tables));
     if (view.materialized) {
       const message = `A materialized view holds rows of ${over} for all users, and has no policies${view.public ? '; everybody may read it' : ''}.`;
-      const remedy = 'Revoke it from every role that serves users; make it a view, or a table with an owner.';
-      return (view.public ? fail : warn)('materialized-view', object, message, remedy);
+      const remedy =
+        'The plan takes it from PUBLIC. Make it a view, or a table with an owner, for the isolated application.';
+      return warn('materialized-view', object, message, remedy);
     }
     if (view.invoker) return pass('view', object, `It reads ${over} with the rights of whoever asks.`);
     const who = view.bypasses ? `${view.owner}, whom no policy binds` : view.owner;
-    return (view.public && view.bypasses ? fail : warn)(
+    return warn(
       'view',
       object,
       `It reads ${over} with the rights of its owner, ${who}${view.public ? '; everybody may use it' : ''}.`,
-      'alter view … set (security_invoker = true), and grant its users what they need of the tables.',
+      'The plan takes it from PUBLIC and sets security_invoker at the seal: its readers need the tables by then.',
     );
   });
 }
@@ -78,11 +79,11 @@ async function definerFindings({ client }: Subject): Promise<Finding[]> {
   const { rows } = await client.query<DefinerRow>(definers, [ownSchemas]);
   return rows.map((definer) => {
     const who = definer.bypasses ? `${definer.owner}, whom no policy binds` : definer.owner;
-    return (definer.public && definer.bypasses ? fail : warn)(
+    return warn(
       'security-definer',
       `${qualified(definer.schema, definer.name)}(${definer.arguments})`,
       `It runs as its owner, ${who}${definer.public ? '; everybody may call it' : ''}.`,
-      'revoke execute on function … from public, read what it does, and grant it to the roles that need it.',
+      'The plan takes it from PUBLIC. Read what it does before the isolated application may call it.',
     );
   });
 }
@@ -114,7 +115,7 @@ async function replicationFindings(subject: Subject): Promise<Finding[]> {
       'publication',
       `publication ${identifier(name)}`,
       `It sends the rows of ${everything ? 'every table' : listed(labelsOf(subject, tables))} to subscribers, unfiltered.`,
-      'Make sure that the subscribers may see every user’s rows; add the owner column there before the rollout.',
+      "Make sure that the subscribers may see every user's rows; add the owner column there before the rollout.",
     ),
   );
   if (into.rows.length === 0) return published;

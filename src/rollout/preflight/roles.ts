@@ -1,6 +1,6 @@
 /** Who reads and writes today, and whom a policy will not bind. */
 import type { Table } from '../catalog.ts';
-import { type Finding, pass, warn } from '../finding.ts';
+import { type Finding, fail, pass, warn } from '../finding.ts';
 import { actingAs, bypassing, defaultPrivileges, everybody } from './role-queries.ts';
 import { listed, type Subject } from './subject.ts';
 
@@ -89,9 +89,14 @@ function userFindings({ tables, options }: Subject): Finding[] {
   return [...byRole].toSorted().map(([role, { privileges, labels }]) => {
     const may = `may ${uses.filter((use) => privileges.has(use)).join(', ')} ${listed([...labels].toSorted())}`;
     if (role === 'public') {
-      const remedy =
-        'Revoke it from PUBLIC and grant it to the roles that need it: the new application would inherit it.';
-      return warn('public-grants', undefined, `Everybody (PUBLIC) ${may}.`, remedy);
+      // Whoever may use the tables today is exempt until the seal: PUBLIC there would exempt the new application as well.
+      const remedy = 'Revoke it from PUBLIC and grant it to the roles of the old application by name.';
+      return fail(
+        'public-grants',
+        undefined,
+        `Everybody (PUBLIC) ${may}: who is exempt until the seal could not be told from who is not.`,
+        remedy,
+      );
     }
     if (options.legacyRoles?.includes(role)) {
       return pass('old-application', `role ${role}`, `It ${may}; it is exempt from the policies until the seal.`);
@@ -111,7 +116,7 @@ function usesOf(table: Table) {
   );
 }
 
-async function everybodyFindings({ client, catalog, tables }: Subject): Promise<Finding[]> {
+async function everybodyFindings({ client, tables }: Subject): Promise<Finding[]> {
   const schemas = [...new Set(['public', ...tables.map((table) => table.schema)])];
   const { rows } = await client.query<{ privilege: 'temporary' | 'create'; object: string }>(everybody, [schemas]);
   return rows.map(({ privilege, object }) =>
@@ -120,13 +125,13 @@ async function everybodyFindings({ client, catalog, tables }: Subject): Promise<
           'public-temporary',
           undefined,
           'Everybody may make temporary tables, which outlive a request on a pooled connection.',
-          `revoke temporary on database ${catalog.database} from public, and grant it to the roles that need it.`,
+          'The plan takes it from PUBLIC and gives it to the roles that are there; take it from those who do not need it.',
         )
       : warn(
           'public-create',
           `schema ${object}`,
           'Everybody may create objects in it, and so shadow a function or an operator.',
-          'revoke create on schema … from public.',
+          'The plan takes it from PUBLIC and gives it to the roles that are there; take it from those who do not need it.',
         ),
   );
 }

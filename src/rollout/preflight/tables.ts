@@ -1,20 +1,24 @@
 /** What kinds of table there are, and what is attached to them that acts on an UPDATE. */
 import type { Table } from '../catalog.ts';
 import { type Finding, fail, pass, warn } from '../finding.ts';
+import { identifier } from '../identifier.ts';
 import { listed, type Subject } from './subject.ts';
-import { writeRules } from './table-queries.ts';
 
 /** Our own, on a database that had a rollout already. */
 const ownPolicies = ['user_isolation', 'system_mode', 'legacy_application'];
-/** Triggers and functions of the rollout carry its name. */
-const ownTrigger = /^(zz_)?ringfence_/;
+/** Triggers of the rollout carry its name. */
+const ownTrigger = /^(0_)?ringfence_/;
 
-export async function tableFindings(subject: Subject): Promise<Finding[]> {
+export function tableFindings(subject: Subject): Finding[] {
   return [
-    ...subject.tables.flatMap((table) => [...kindOf(table), ...triggersOf(table), ...policiesOf(table)]),
+    ...subject.tables.flatMap((table) => [
+      ...kindOf(table),
+      ...triggersOf(table),
+      ...rulesOf(table),
+      ...policiesOf(table),
+    ]),
     ...inheritanceFindings(subject),
     ...subject.roots.flatMap((table) => [...partitionsOf(table), ...generatedOf(table)]),
-    ...(await ruleFindings(subject)),
   ];
 }
 
@@ -50,7 +54,7 @@ function partitionsOf(table: Table): Finding[] {
     warn(
       'partitions',
       table.label,
-      `It has ${table.partitions.length} partitions; each can be named directly, past the policies of its parent.`,
+      `It is partitioned (${table.partitions.length} so far); each partition can be named past the policies of its parent.`,
       'The rollout gives each its own policies and builds its indexes one by one. Create no partition while it runs.',
     ),
   ];
@@ -67,7 +71,7 @@ function triggersOf(table: Table): Finding[] {
   return table.triggers
     .filter((trigger) => trigger.onAnyUpdate && !ownTrigger.test(trigger.name))
     .flatMap((trigger) => {
-      const object = `${table.label} trigger ${trigger.name}`;
+      const object = `${table.label} trigger ${identifier(trigger.name)}`;
       if (trigger.enabled === 'always' || trigger.enabled === 'replica') {
         return [
           fail(
@@ -90,36 +94,28 @@ function triggersOf(table: Table): Finding[] {
     });
 }
 
+function rulesOf(table: Table): Finding[] {
+  return table.rules.map((name) =>
+    fail(
+      'rules',
+      `${table.label} rule ${identifier(name)}`,
+      'It rewrites what is written to the table: neither the backfill nor the application would write what it says.',
+      'Replace the rule by a trigger, or ignore the table in the configuration.',
+    ),
+  );
+}
+
 function policiesOf(table: Table): Finding[] {
   const foreign = table.policies.map((policy) => policy.name).filter((name) => !ownPolicies.includes(name));
   const findings: Finding[] = [];
   if (foreign.length > 0) {
     const message = `It has policies already: ${listed(foreign)}. Permissive policies add up, so one may undo the isolation.`;
-    const remedy = 'Read them; they are to be dropped by the cut-over, or the table is to be ignored.';
-    findings.push(warn('existing-policies', table.label, message, remedy));
+    const remedy = 'Drop them first, or ignore the table in the configuration.';
+    findings.push(fail('existing-policies', table.label, message, remedy));
   }
   if (table.rowSecurity && table.policies.length === 0) {
     const message = 'Row-level security is enabled without a policy: only its owner sees rows now.';
     findings.push(warn('existing-policies', table.label, message, 'Find out whether that is meant.'));
   }
   return findings;
-}
-
-interface RuleRow {
-  readonly oid: number;
-  readonly name: string;
-  readonly event: string;
-}
-
-async function ruleFindings({ client, tables }: Subject): Promise<Finding[]> {
-  const labels = new Map(tables.map((table) => [table.oid, table.label]));
-  const { rows } = await client.query<RuleRow>(writeRules, [[...labels.keys()]]);
-  return rows.map(({ oid, name, event }) =>
-    fail(
-      'rewrite-rule',
-      `${labels.get(oid)} rule ${name}`,
-      `It rewrites ${event} statements: neither the backfill nor the isolated application would write what it says.`,
-      'Replace the rule by a trigger, or ignore the table in the configuration.',
-    ),
-  );
 }
