@@ -138,7 +138,7 @@ export const configVariables: readonly ConfigVariable[] = Object.entries(shape).
 
 /** What signs and verifies our own tokens. */
 export interface JwtConfig {
-  /** Undefined: take it from the data directory (`loadOrCreateSecret`). Never undefined with an external database. */
+  /** Undefined: take it from the data directory (`loadOrCreateSecret`). Never undefined where an external database is served. */
   readonly secretKey: string | undefined;
   readonly previousSecretKey: string | undefined;
   readonly algorithm: LocalAlgorithm;
@@ -196,7 +196,7 @@ interface Fault {
 }
 
 /** Faults of variables that are right alone and wrong together; looked for even when single values are wrong. */
-function faultsBetween(texts: Texts): Fault[] {
+function faultsBetween(texts: Texts, serving: boolean): Fault[] {
   const faults: Fault[] = [];
   const add = (name: VariableName, fault: string) => faults.push({ name, fault });
 
@@ -204,7 +204,7 @@ function faultsBetween(texts: Texts): Fault[] {
   const system = texts.DATABASE_SYSTEM_URL !== undefined;
   if (app && !system) add('DATABASE_SYSTEM_URL', 'is required when DATABASE_APP_URL is set');
   if (system && !app) add('DATABASE_APP_URL', 'is required when DATABASE_SYSTEM_URL is set');
-  if (texts.JWT_SECRET_KEY === undefined && (texts.DATABASE_URL !== undefined || app || system)) {
+  if (serving && texts.JWT_SECRET_KEY === undefined && (texts.DATABASE_URL !== undefined || app || system)) {
     add('JWT_SECRET_KEY', 'is required with an external database; make one with: openssl rand -base64 48');
   }
 
@@ -288,9 +288,10 @@ function configOf(values: Values): Config {
  *
  * @param env the environment; variables that are not ours are ignored
  * @param overrides values that come before those of the environment, as text, such as those of command-line flags
+ * @param serving false for commands that work on anybody's database: only our own server needs JWT_SECRET_KEY
  * @throws Problem `config_invalid`, with one line a fault, and the same as data in `extensions.faults`
  */
-export function loadConfig(env: NodeJS.ProcessEnv = process.env, overrides: Texts = {}): Config {
+export function loadConfig(env: NodeJS.ProcessEnv = process.env, overrides: Texts = {}, serving = true): Config {
   const names: readonly string[] = Object.keys(shape);
   const given = Object.entries({ ...env, ...definedOnly(overrides) });
   const texts: Texts = Object.fromEntries(given.filter(([name]) => names.includes(name)));
@@ -299,7 +300,7 @@ export function loadConfig(env: NodeJS.ProcessEnv = process.env, overrides: Text
     name: String(issue.path[0]),
     fault: issue.message,
   }));
-  const faults = inOrder([...single, ...faultsBetween(texts)]);
+  const faults = inOrder([...single, ...faultsBetween(texts, serving)]);
   if (parsed.success && faults.length === 0) return configOf(parsed.data);
   const lines = faults.map(({ name, fault }) => `${name}: ${fault}`);
   throw problem('config_invalid', lines.join('\n'), { faults });

@@ -15,7 +15,8 @@ import type { Enforcement } from '../isolation/scope.ts';
 
 export interface OwnedDatabase {
   readonly ownerUrl: string;
-  readonly secret: string;
+  /** What passwords and keys of our own server are derived from. @throws Problem `config_invalid` when there is none */
+  secret(): Promise<string>;
 }
 
 /** Told on standard error, so that a command's output stays its own. */
@@ -31,13 +32,13 @@ export async function withOwnedDatabase<T>(config: Config, work: (database: Owne
     const { ownerUrl } = config.database;
     if (ownerUrl === undefined)
       throw problem('config_invalid', 'DATABASE_URL: is required for this, with the owner in it');
-    return work({ ownerUrl, secret: requireSecret(config) });
+    return work({ ownerUrl, secret: async () => requireSecret(config) });
   }
   const running = await connectToRunning(config.dataDir);
-  if (running) return work({ ownerUrl: running.url, secret: await secretOf(config) });
+  if (running) return work({ ownerUrl: running.url, secret: () => secretOf(config) });
   const { startEmbeddedPostgres } = await import('../database/embedded.ts');
   const postgres = await startEmbeddedPostgres({ dataDir: config.dataDir, onLine: say });
-  return endingPostgres(postgres, async () => work({ ownerUrl: postgres.url, secret: await secretOf(config) }));
+  return endingPostgres(postgres, () => work({ ownerUrl: postgres.url, secret: () => secretOf(config) }));
 }
 
 interface Login {

@@ -17,7 +17,7 @@ export async function runMigrateUp(config: Config, { to = latestVersion, json = 
     const isolated = (await migrationStatus(ownerUrl)).some((m) => m.version === isolationVersion && m.applied);
     if (!isolated) return names;
     const ownLogins = config.database.kind === 'external' && config.database.roles !== undefined;
-    await provision(ownerUrl, secret, ownLogins);
+    await provision(ownerUrl, await secret(), ownLogins);
     return names;
   });
   report(

@@ -146,12 +146,12 @@ function isolationFindings(config: Config, { subject, expectation, product }: Mo
 async function accessLogOf(
   config: Config,
   { ownerUrl, secret }: OwnedDatabase,
-  { product, expectation, subject }: Monitored,
+  { product, shadowed, subject }: Monitored,
 ): Promise<{ refusals: readonly Refusals[]; findings: readonly Finding[] }> {
-  if (!product || expectation !== null || subject.tables.length === 0) return { refusals: [], findings: [] };
+  if (!product || shadowed || subject.tables.length === 0) return { refusals: [], findings: [] };
   const given = config.database.kind === 'external' ? config.database.roles?.systemUrl : undefined;
   try {
-    const url = given ?? roleUrl(ownerUrl, systemRole, secret);
+    const url = given ?? roleUrl(ownerUrl, systemRole, await secret());
     const refusals = await withConnection(url, 'monitor', async (client) => {
       const { rows } = await client.query<Refusals>(
         `select /* SYSTEM: monitor */ user_id::text, count(*)::float8 as refused from public.user_access_log

@@ -31,6 +31,9 @@ const cli = new Command('ringfence')
 const overrides = () => ({ DATA_DIR: cli.opts<{ dataDir?: string }>().dataDir });
 const config = (): Config => loadConfig(process.env, overrides());
 
+/** For what works on anybody's database. */
+const rolloutConfig = (): Config => loadConfig(process.env, overrides(), false);
+
 function verb(parent: Command, name: string, description: string, example: string): Command {
   return parent
     .command(name)
@@ -123,7 +126,7 @@ verb(
   .option('--write', 'keep what it changes')
   .action(async (statement, flags) => (await import('./sql.ts')).runSql(config(), statement, flags));
 
-addRolloutVerbs(cli, { verb, config, overrides, exitWith });
+addRolloutVerbs(cli, { verb, config: rolloutConfig, overrides, exitWith });
 
 verb(
   group('config', 'the configuration'),
