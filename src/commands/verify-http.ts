@@ -59,6 +59,7 @@ async function probe(get: (path: string, token?: string) => Promise<Answer>, a: 
   const nobody = await get('/api/tasks');
   if (nobody.status !== 401) faults.push(unexpected('/api/tasks', 'without a token', nobody.status, 401));
   const [ofA, ofB] = [await idsOf(get, a, 'as A', faults), await idsOf(get, b, 'as B', faults)];
+  if (ofA === null || ofB === null) return faults;
   const shared = ofA.filter((id) => ofB.includes(id));
   if (shared.length > 0) {
     const message = `A and B both see ${shared.length === 1 ? 'the task' : `${shared.length} tasks, such as`} ${shared[0]}`;
@@ -85,12 +86,12 @@ async function idsOf(
   token: string,
   who: string,
   faults: Finding[],
-): Promise<string[]> {
+): Promise<string[] | null> {
   const answer = await get('/api/tasks', token);
   const body = page.safeParse(answer.body);
   if (answer.status === 200 && body.success) return body.data.items.map(({ id }) => id);
   faults.push(unexpected('/api/tasks', who, answer.status, 200));
-  return [];
+  return null;
 }
 
 /** Another user's task and no task must look the same (I8), but for the request's own number. */

@@ -62,7 +62,8 @@ test('what should be known counts when it is strict', async () => {
 
 describe('over HTTP', () => {
   test('two users who see the same', async () => {
-    const again = await server.mint({ userId: ann.id, email: ann.email, roles: ['user'], sessionId: null });
+    const { sessionId } = ann.caller;
+    const again = await server.mint({ userId: ann.id, email: ann.email, roles: ['user', 'user'], sessionId });
     const { code, output } = await run(http(ann.token, again.token));
     expect(code).toBe(1);
     expect(output).toContain('http-isolation');
