@@ -77,13 +77,17 @@ async function tryOnce(locker: Connection, reader: Connection, name: string): Pr
 
 async function blocked(client: Connection) {
   const { rows } = await client.query<{ who: string }>(
-    `select distinct coalesce(
-        format('process %s (%s, transaction since %s)', a.pid, coalesce(nullif(a.application_name, ''), a.backend_type),
-          date_trunc('second', a.xact_start)),
-        format('prepared transaction %s', quote_literal(p.gid))) as who
+    `select distinct case
+        when p.gid is not null then format('prepared transaction %L', p.gid)
+        when a.pid is not null then format('process %s (%s, transaction since %s)', a.pid,
+          coalesce(nullif(a.application_name, ''), a.backend_type), date_trunc('second', a.xact_start))
+      end as who
     from pg_locks l
       left join pg_stat_activity a on a.pid = l.pid and a.pid <> pg_backend_pid()
-      left join pg_prepared_xacts p on l.pid is null and p.transaction::text = split_part(l.virtualtransaction, '/', 2)
+      -- A prepared transaction has no process; what its locks share is the virtual transaction.
+      left join pg_locks x on l.pid is null and x.pid is null and x.locktype = 'transactionid'
+        and x.virtualtransaction = l.virtualtransaction
+      left join pg_prepared_xacts p on p.transaction = x.transactionid
     where l.locktype = 'relation' and l.granted and l.database = (select oid from pg_database where datname = current_database())
       and l.relation >= 16384
       and l.mode in ('RowExclusiveLock', 'ShareUpdateExclusiveLock', 'ShareRowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')`,
