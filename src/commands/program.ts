@@ -7,6 +7,7 @@ import { type Config, loadConfig } from '../config.ts';
 import { latestVersion } from '../database/migrations.ts';
 import { Problem } from '../errors.ts';
 import { version } from '../version.ts';
+import { wholeNumber } from './number-flags.ts';
 import { addRolloutVerbs } from './rollout-verbs.ts';
 
 const exitUsage = 2;
@@ -134,13 +135,6 @@ verb(
   'show every variable and every fault; exit code 1 when there is one',
   'ringfence config check',
 ).action(async (flags) => exitWith((await import('./config.ts')).runConfigCheck(process.env, overrides(), flags)));
-
-function wholeNumber(min: number, max: number) {
-  return (text: string): number => {
-    if (/^\d{1,9}$/.test(text) && Number(text) >= min && Number(text) <= max) return Number(text);
-    throw new InvalidArgumentError(`It must be a whole number from ${min} to ${max}.`);
-  };
-}
 
 function hours(text: string): number {
   const value = /^\d{1,5}(\.\d{1,6})?$/.test(text) ? Number(text) : 0;

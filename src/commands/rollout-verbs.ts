@@ -1,7 +1,8 @@
 /** The verbs of the rollout. Each is a file of its own, loaded when it is called. */
-import { type Command, InvalidArgumentError, Option } from 'commander';
+import { type Command, Option } from 'commander';
 import type { Config } from '../config.ts';
 import { phases } from '../rollout/plan.ts';
+import { number, wholeNumber } from './number-flags.ts';
 
 interface Cli {
   verb(parent: Command, name: string, description: string, example: string): Command;
@@ -35,6 +36,42 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .addOption(phase('--until <phase>', 'with --sql: the last phase'))
     .option('--out <file>', 'keep the plan for `apply --plan`')
     .action(async (flags) => (await import('./plan.ts')).runPlan(config(), flags));
+
+  verb(
+    root,
+    'apply',
+    'run the plan, up to and with the cut-over; killed at any moment, run it again',
+    'ringfence apply --workers 4 --max-lag 5',
+  )
+    .option(...configFile)
+    .option('--plan <file>', 'refuse unless this is the plan (`ringfence plan --out`)')
+    .addOption(phase('--until <phase>', 'the last phase (default: cutover)'))
+    .option('--dry-run', 'show the steps that are left')
+    .option('--workers <number>', 'connections that give rows their owners (default: 2)', wholeNumber(1, 64))
+    .option('--max-lag <seconds>', 'pause while a standby is further behind (default: 10)', number)
+    .option('--max-wal-rate <MB>', 'pause above so much WAL a second (default: no limit)', number)
+    .option('--max-probe-ms <milliseconds>', 'pause while the p99 of a probe query is above (default: 250)', number)
+    .option('--yes', 'with --until seal or contract: the old application is off')
+    .option('--force', 'seal although sessions of the old application are connected')
+    .action(async (flags) => (await import('./apply.ts')).runApply(config(), flags));
+
+  verb(
+    root,
+    'rollback',
+    'take the rollout back; rows and owners are kept',
+    'ringfence rollback --level database --to prepare',
+  )
+    .addOption(
+      new Option('--level <level>', 'app: the old application comes back; database: the inverses of the plan')
+        .choices(['app', 'database'])
+        .makeOptionMandatory(),
+    )
+    .addOption(phase('--to <phase>', 'level database: the phase to be left standing (default: none)'))
+    .option('--accept-data-loss', 'set rows aside whose key several users have')
+    .option('--no-compare', 'do not hash tables before and after')
+    .option('--url <address>', 'level app: our own server, whose /health is asked')
+    .option('--dry-run', 'show the steps that would be taken back')
+    .action(async (flags) => exitWith(await (await import('./rollback.ts')).runRollback(config(), flags)));
 
   const assign = verb(
     root,
@@ -109,7 +146,7 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     'watch statements, indexes, drift and refusals; exit code 1 with findings',
     'ringfence monitor --watch 10',
   )
-    .option('--watch [seconds]', 'again and again, until interrupted', seconds)
+    .option('--watch [seconds]', 'again and again, until interrupted', number)
     .option('--prometheus', 'print metrics in the text format')
     .option('--verbose', 'name what is well, too')
     .action(async (flags) => exitWith(await (await import('./monitor.ts')).runMonitor(config(), flags)));
@@ -121,10 +158,4 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .action(async (symptom, flags) =>
       exitWith(await (await import('./doctor.ts')).runDoctor(process.env, overrides(), symptom, flags)),
     );
-}
-
-function seconds(text: string): number {
-  const value = /^\d{1,5}(\.\d+)?$/.test(text) ? Number(text) : 0;
-  if (value > 0) return value;
-  throw new InvalidArgumentError('It must be a number of seconds above 0.');
 }
