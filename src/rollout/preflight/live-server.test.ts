@@ -139,6 +139,33 @@ test('tables that logical replication writes to', async () => {
   }
 });
 
+test('a table that is locked does not keep the report waiting', async () => {
+  const catalog = await readCatalog(owner);
+  const busy = await another();
+  await busy.query('begin; lock table tasks');
+  const findings = await preflight(owner, catalog, { readSeconds: 1 });
+  expect(findings.filter(({ check }) => check === 'owner-column')).toMatchObject([
+    { severity: 'warn', object: 'public.tasks', message: 'Its owner columns could not be read within 1 s.' },
+  ]);
+});
+
+test('a standby that has not said where it is', async () => {
+  // The driver knows the parameter, its types do not.
+  const options: pg.ClientConfig & { replication: string } = { replication: 'true', application_name: 'replica' };
+  const standby = await session(server.url, options);
+  const streaming = standby.query('start_replication physical 0/1000000').catch(() => {});
+  try {
+    await expect
+      .poll(() => checked('standby-lag'), { timeout: 10_000 })
+      .toMatchObject([
+        { severity: 'warn', object: 'standby replica', message: expect.stringContaining('cannot be told') },
+      ]);
+  } finally {
+    await standby.end();
+    await streaming;
+  }
+});
+
 // A standby that falls behind and 180 million transactions cannot be planted in a test: the rows are given.
 test('a standby that is behind, and a vacuum that does not give way', async () => {
   const gigabytes = 3 * 1024 ** 3;

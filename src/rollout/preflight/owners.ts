@@ -14,7 +14,7 @@ import { identifyingColumns } from './users-table.ts';
 const sampleAboveBytes = 64 * 1024 * 1024;
 const sampleRows = 20_000;
 /** One table must not keep the whole report waiting, nor a snapshot open for long. */
-const timeout = '30s';
+const readSeconds = 30;
 
 export async function ownerFindings(subject: Subject): Promise<Finding[]> {
   const { users } = subject;
@@ -105,9 +105,10 @@ async function contentsFindings(
   const whole = table.bytes <= (options.sampleAboveBytes ?? sampleAboveBytes);
   const percent = whole ? null : Math.min(100, Math.max(0.0001, (100 * sampleRows) / Math.max(rowsOf(table), 1)));
   const query = contentsQuery(table, columns, users, percent);
+  const seconds = options.readSeconds ?? readSeconds;
   await client.query('begin read only');
   try {
-    await client.query(`set local statement_timeout = '${timeout}'`);
+    await client.query(`set local statement_timeout = '${seconds}s'`);
     // Comparing with a large table of users is quick as long as its values fit into a hash.
     await client.query("set local work_mem = '64MB'");
     // Rather an error than rows that a policy has left out.
@@ -121,7 +122,7 @@ async function contentsFindings(
       return contents ? [contentsFinding(table, column, contents, found.rows, basis, users)] : [];
     });
   } catch (error) {
-    const message = unreadable(error);
+    const message = unreadable(error, seconds);
     if (message === undefined) throw error;
     const remedy = 'Look at its owner columns by hand, or give the role what it lacks.';
     return [warn('owner-column', table.label, message, remedy)];
@@ -131,9 +132,9 @@ async function contentsFindings(
 }
 
 /** 57014 ran into the timeout; 42501 may not read, or would be filtered by a policy. */
-function unreadable(error: unknown): string | undefined {
+function unreadable(error: unknown, seconds: number): string | undefined {
   const state = sqlState(error);
-  if (state === '57014') return `Its owner columns could not be read within ${timeout}.`;
+  if (state === '57014') return `Its owner columns could not be read within ${seconds} s.`;
   return state === '42501' ? 'Its owner columns may not be read by this role.' : undefined;
 }
 

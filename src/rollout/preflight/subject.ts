@@ -27,6 +27,8 @@ export interface PreflightOptions {
   readonly longTransactionSeconds?: number;
   /** A table with more bytes than this is sampled, not read whole. */
   readonly sampleAboveBytes?: number;
+  /** How long the rows of one table may be read, in seconds. */
+  readonly readSeconds?: number;
 }
 
 export type Check = (subject: Subject) => Finding[] | Promise<Finding[]>;
