@@ -11,7 +11,7 @@ import { tableOf } from '../catalog.ts';
 import { type Connection, messageOf, sqlState } from '../connection.ts';
 import { identifier, literal } from '../identifier.ts';
 import { ownerExpression } from '../owner-expression.ts';
-import type { OwnedTable } from '../ownership.ts';
+import type { OwnedTable, Ownership } from '../ownership.ts';
 import { installState, recordEvent, stateInstalled } from '../state.ts';
 import { bondsOf, ownedTableNamed } from './bonds.ts';
 import { addressOf, type Claims, claimsTable, readClaims } from './claims.ts';
@@ -42,6 +42,8 @@ export interface AssignOptions {
   readonly skipMissing?: boolean | undefined;
   /** At most so many named rows in a transaction; default: all that one user gets. */
   readonly batch?: number | undefined;
+  /** Whose the tables are where no plan is in force. */
+  readonly withoutPlan?: Ownership | undefined;
   readonly onProgress?: (done: number, total: number | null) => void;
 }
 
@@ -91,7 +93,7 @@ type Portion = readonly Roots[];
  * @throws Problem `usage_error` for a table, user, predicate or list that cannot be read, `rollout_refused`
  */
 export async function assign(client: Connection, options: AssignOptions): Promise<Assignment> {
-  const standing = await readStanding(client);
+  const standing = await readStanding(client, options.withoutPlan);
   const { ownership, catalog } = standing;
   const estate: Estate = {
     tables: ownership.owned.filter((table) => table.class === 'owned'),

@@ -97,6 +97,7 @@ function listOf(file: string, header: readonly string[], table: OwnedTable, cata
 /** Types and collations are the table's own, so that what is equal there is equal here. */
 async function createClaims(reach: Reach, table: OwnedTable, { key }: ClaimsList): Promise<void> {
   const columns = key.map(({ name }, at) => `t.${identifier(name)} as k${at}`);
+  await reach.asOurselves(`drop table if exists ${claimsTable}`);
   await reach.asOurselves(
     `create temporary table ringfence_claims on commit preserve rows as
     select null::int as line, null::text as who, null::uuid as target, null::int as batch, ${columns.join(', ')}
@@ -215,7 +216,7 @@ async function numberBatches(reach: Reach, linesAtOnce: number | undefined): Pro
     linesAtOnce === undefined
       ? `update ${claimsTable} c set batch = b.batch
         from (
-          select target, ((sum(count(*)) over (order by target) - count(*)) / ${linesOfUsersAtOnce})::int as batch
+          select target, floor((sum(count(*)) over (order by target) - count(*)) / ${linesOfUsersAtOnce})::int as batch
           from ${claimsTable} group by target
         ) b where b.target = c.target`
       : `update ${claimsTable} c set batch = b.batch

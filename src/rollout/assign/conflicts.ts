@@ -47,41 +47,77 @@ export async function findConflicts(reach: Reach, estate: Estate, catalog: Catal
 }
 
 /**
- * Gives up references that would hang between two users and may be given up: they are set to null together with the
- * change of owner. Those of rows that go are marked; rows that stay and refer to one that goes are added.
+ * Gives up references that may be given up, where the rows cannot go together: they are set to null with the change of
+ * owner. Loose rows that are tied to others that stay are left out first, with whatever is tied to them.
  *
  * @returns how many references
  */
 export async function giveUpReferences(reach: Reach, estate: Estate, lock: boolean): Promise<number> {
+  const firm = estate.bonds.filter(({ clearable }) => clearable === null);
+  for (let left = 1; left > 0; ) {
+    left = 0;
+    for (const bond of firm) left += await leaveOut(reach, estate, bond);
+  }
   let given = 0;
   for (const bond of estate.bonds.filter(({ clearable }) => clearable !== null)) {
-    const [child, owner] = [estate.tables.indexOf(bond.child), ownerOf(bond.child)];
-    const [outward] = await reach.onRows<{ rows: number }>(
-      `with given as (
-        update ${movingTable} k set cleared = k.cleared || ${bond.number}
-        from (select m.leaf, m.place ${crossing(estate, bond)}) x
-        where k.table_no = ${child} and k.leaf = x.leaf and k.place = x.place
-        returning 1
-      ) select count(*)::int as rows from given`,
-    );
-    const [inward] = await reach.onRows<{ rows: number }>(
-      `with found as (
-        select c.tableoid as leaf, c.ctid as place, c.${owner} as owner
-        ${childrenOfMoving(estate, bond)} and not m.stays and c.${owner} <> m.target and not exists (
-          select from ${movingTable} k
-          where k.table_no = ${child} and k.leaf = c.tableoid and k.place = c.ctid and not k.stays
-        )
-        ${lock ? 'for update of c' : ''}
-      ), given as (
-        insert into ${movingTable} as k (table_no, leaf, place, owner, target, round, stays, cleared)
-        select ${child}, leaf, place, owner, owner, -1, true, '{${bond.number}}' from found
-        on conflict (table_no, leaf, place) do update set cleared = k.cleared || excluded.cleared
-        returning 1
-      ) select count(*)::int as rows from given`,
-    );
-    given += (outward?.rows ?? 0) + (inward?.rows ?? 0);
+    given += await clearOutward(reach, estate, bond);
+    given += await clearInward(reach, estate, bond, lock);
   }
   return given;
+}
+
+/** Loose children whose parent does not come, and loose parents whose child does not. @returns how many */
+async function leaveOut(reach: Reach, estate: Estate, bond: Bond): Promise<number> {
+  const [row] = await reach.onRows<{ rows: number }>(
+    `with out as (
+      delete from ${movingTable} k using (
+        select m.table_no, m.leaf, m.place ${crossing(estate, bond)} and m.loose
+        union
+        select m.table_no, m.leaf, m.place ${childrenLeft(estate, bond)} and m.loose
+      ) x
+      where k.table_no = x.table_no and k.leaf = x.leaf and k.place = x.place
+      returning 1
+    ) select count(*)::int as rows from out`,
+  );
+  return row?.rows ?? 0;
+}
+
+/** Rows that go, and rows which refer to them and do not. */
+function childrenLeft(estate: Estate, bond: Bond): string {
+  return `${childrenOfMoving(estate, bond)} and not m.stays and c.${ownerOf(bond.child)} <> m.target and not exists (
+          select from ${movingTable} k
+          where k.table_no = ${estate.tables.indexOf(bond.child)} and k.leaf = c.tableoid and k.place = c.ctid and not k.stays
+        )`;
+}
+
+/** Rows that go and refer to one that does not are marked. */
+async function clearOutward(reach: Reach, estate: Estate, bond: Bond): Promise<number> {
+  const [row] = await reach.onRows<{ rows: number }>(
+    `with given as (
+      update ${movingTable} k set cleared = k.cleared || ${bond.number}
+      from (select m.leaf, m.place ${crossing(estate, bond)}) x
+      where k.table_no = ${estate.tables.indexOf(bond.child)} and k.leaf = x.leaf and k.place = x.place
+      returning 1
+    ) select count(*)::int as rows from given`,
+  );
+  return row?.rows ?? 0;
+}
+
+/** Rows that stay and refer to one that goes are added. */
+async function clearInward(reach: Reach, estate: Estate, bond: Bond, lock: boolean): Promise<number> {
+  const [row] = await reach.onRows<{ rows: number }>(
+    `with found as (
+      select c.tableoid as leaf, c.ctid as place, c.${ownerOf(bond.child)} as owner
+      ${childrenLeft(estate, bond)}
+      ${lock ? 'for update of c' : ''}
+    ), given as (
+      insert into ${movingTable} as k (table_no, leaf, place, owner, target, round, stays, cleared)
+      select ${estate.tables.indexOf(bond.child)}, leaf, place, owner, owner, -1, true, '{${bond.number}}' from found
+      on conflict (table_no, leaf, place) do update set cleared = k.cleared || excluded.cleared
+      returning 1
+    ) select count(*)::int as rows from given`,
+  );
+  return row?.rows ?? 0;
 }
 
 /** Children that go and whose parent ends up with somebody else. */

@@ -26,7 +26,10 @@ export interface Estate {
 
 export const movingTable = 'pg_temp.ringfence_moving';
 
-/** Rows of `stays` keep their owner and lose the references in `cleared`: numbers of bonds. */
+/**
+ * `loose` rows hang on by references alone that may be given up; those of `stays` keep their owner and lose the references
+ * in `cleared`: numbers of bonds.
+ */
 export async function createMoving(reach: Reach): Promise<void> {
   await reach.asOurselves(`create temporary table ringfence_moving (
     table_no integer not null,
@@ -35,6 +38,7 @@ export async function createMoving(reach: Reach): Promise<void> {
     owner uuid not null,
     target uuid not null,
     round integer not null,
+    loose boolean not null default false,
     stays boolean not null default false,
     cleared integer[] not null default '{}',
     primary key (table_no, leaf, place)
@@ -88,24 +92,43 @@ export async function addRoots(reach: Reach, estate: Estate, roots: Roots, lock:
  * Adds whatever refers to the rows, at any depth, until there is no more. Each round is a statement with a view of its
  * own: a child that somebody was just adding is there once its parent is locked, since its insertion locks the parent.
  *
- * @param detach leave rows where they are that hang on by a reference which may be given up
+ * @param detach tell rows apart that hang on by a reference which may be given up: they are added as `loose`
  */
 export async function addDependants(reach: Reach, estate: Estate, detach: boolean, lock: boolean): Promise<void> {
-  const followed = estate.bonds.filter((bond) => !detach || bond.clearable === null);
-  let reached = new Set(await tablesOfRound(reach, 0));
-  for (let round = 1; reached.size > 0; round++) {
+  if (!detach) {
+    await addRounds(reach, estate, { bonds: estate.bonds, from: 1, loose: false, lock });
+    return;
+  }
+  const firm = estate.bonds.filter((bond) => bond.clearable === null);
+  const from = await addRounds(reach, estate, { bonds: firm, from: 1, loose: false, lock });
+  await addRounds(reach, estate, { bonds: estate.bonds, from, loose: true, lock });
+}
+
+interface Rounds {
+  readonly bonds: readonly Bond[];
+  /** The first round's number: it looks at all rows there are, the later ones at those of the round before. */
+  readonly from: number;
+  readonly loose: boolean;
+  readonly lock: boolean;
+}
+
+/** @returns the number that the next round would have */
+async function addRounds(reach: Reach, estate: Estate, { bonds, from, loose, lock }: Rounds): Promise<number> {
+  for (let round = from; ; round++) {
+    const parents = round === from ? 'true' : `m.round = ${round - 1}`;
+    const reached = new Set(await tablesOf(reach, parents));
+    if (reached.size === 0) return round;
     // Without figures about the list, Postgres takes it for a dozen rows and walks through tables for each.
     await reach.asOurselves(`analyze ${movingTable}`);
-    for (const bond of followed.filter(({ parent }) => reached.has(estate.tables.indexOf(parent)))) {
+    for (const bond of bonds.filter(({ parent }) => reached.has(estate.tables.indexOf(parent)))) {
       await reach.onRows(
-        `insert into ${movingTable} (table_no, leaf, place, owner, target, round)
-        select ${estate.tables.indexOf(bond.child)}, c.tableoid, c.ctid, c.${ownerOf(bond.child)}, m.target, ${round}
-        ${childrenOfMoving(estate, bond)} and m.round = ${round - 1} and not m.stays and c.${ownerOf(bond.child)} <> m.target
+        `insert into ${movingTable} (table_no, leaf, place, owner, target, round, loose)
+        select ${estate.tables.indexOf(bond.child)}, c.tableoid, c.ctid, c.${ownerOf(bond.child)}, m.target, ${round}, ${loose}
+        ${childrenOfMoving(estate, bond)} and ${parents} and c.${ownerOf(bond.child)} <> m.target
         ${lock ? 'for update of c' : ''}
         on conflict do nothing`,
       );
     }
-    reached = new Set(await tablesOfRound(reach, round));
   }
 }
 
@@ -127,10 +150,9 @@ export function pairsOf(bond: Bond): string {
     .join(' and ');
 }
 
-async function tablesOfRound(reach: Reach, round: number): Promise<number[]> {
+async function tablesOf(reach: Reach, condition: string): Promise<number[]> {
   const rows = await reach.asOurselves<{ number: number }>(
-    `select distinct table_no as number from ${movingTable} where round = $1`,
-    [round],
+    `select distinct table_no as number from ${movingTable} m where ${condition}`,
   );
   return rows.map(({ number }) => number);
 }

@@ -45,8 +45,11 @@ export function reachOf(client: ClientBase, ownership: Ownership, catalog: Catal
     await setRole(client, wanted, catalog);
     current = wanted;
   };
-  const run = async <Row extends QueryResultRow>(sql: string, values: readonly unknown[]) =>
-    (await client.query<Row>(sql, [...values])).rows;
+  const run = async <Row extends QueryResultRow>(text: string, values: readonly unknown[]) => {
+    // One statement, whatever a predicate has in it: the simple protocol would take several.
+    const statement = { text, values: [...values], queryMode: 'extended' };
+    return (await client.query<Row>(statement)).rows;
+  };
   const exchange = async (verb: 'grant' | 'revoke', preposition: 'to' | 'from') => {
     if (role === null || !(await stateInstalled(client))) return;
     await become(null);

@@ -14,11 +14,14 @@ export interface Standing {
   readonly ruleApplies: boolean;
 }
 
-/** @throws Problem `rollout_refused` when there are no owners yet */
-export async function readStanding(client: ClientBase): Promise<Standing> {
+/**
+ * @param withoutPlan whose the tables are where no plan says so and these tables are there
+ * @throws Problem `rollout_refused` when there are no owners yet
+ */
+export async function readStanding(client: ClientBase, withoutPlan: Ownership | undefined): Promise<Standing> {
   const catalog = await readCatalog(client);
   const plan = await readFrozenPlan(client);
-  const ownership = plan?.ownership ?? isolatedAlready(catalog);
+  const ownership = plan?.ownership ?? (fits(withoutPlan, catalog) ? withoutPlan : isolatedAlready(catalog));
   const missing = ownership.owned.filter(({ table, ownerColumn }) => !hasColumn(catalog, table, ownerColumn));
   const [first] = missing;
   if (first) {
@@ -38,13 +41,17 @@ async function isSealed(client: ClientBase, plan: Plan): Promise<boolean> {
   return plan.steps.some(({ id, phase }) => phase === 'seal' && ledger.get(id)?.state === 'done');
 }
 
+function fits(ownership: Ownership | undefined, catalog: Catalog): ownership is Ownership {
+  return ownership?.owned.every(({ table, ownerColumn }) => hasColumn(catalog, table, ownerColumn)) ?? false;
+}
+
 function hasColumn(catalog: Catalog, label: TableLabel, column: string): boolean {
   return catalog.tables.get(label)?.columns.some(({ name }) => name === column) ?? false;
 }
 
 const quarantineOwner = '00000000-0000-4000-8000-000000000000';
 
-/** A database whose isolation did not come from a plan, such as this product's own: policies and keys tell. */
+/** A database whose isolation did not come from a plan: policies and keys tell. */
 function isolatedAlready(catalog: Catalog): Ownership {
   const policed = [...catalog.tables.values()].filter(
     (table) => table.partitionOf === null && table.policies.some(({ name }) => name === 'user_isolation'),
@@ -62,9 +69,7 @@ function isolatedAlready(catalog: Catalog): Ownership {
 const ownerColumn = 'user_id';
 
 function ownedAlready(table: Table): OwnedTable[] {
-  // A reference by the owner alone points at the account: its rows are the user's own, not to be given to another.
-  const toAccount = table.foreignKeys.some(({ columns }) => columns.length === 1 && columns[0] === ownerColumn);
-  if (toAccount || !table.primaryKey?.columns.includes(ownerColumn)) return [];
+  if (!table.primaryKey?.columns.includes(ownerColumn)) return [];
   return [
     {
       table: table.label,
