@@ -22,6 +22,8 @@ export interface Source {
   readonly inRecovery: boolean;
   readonly databaseBytes: number;
   readonly tables: readonly TableToSave[];
+  /** Sequences that pg_dump would stumble over. */
+  readonly closedSequences: readonly string[];
 }
 
 /**
@@ -44,7 +46,9 @@ order by n.nspname, c.relname`;
 const aboutSql = `
 select current_database()::text as database, current_setting('server_version_num')::int as "serverVersion",
   r.rolname::text as role, r.rolsuper as superuser, r.rolsuper or r.rolcreatedb as "createDatabase",
-  pg_is_in_recovery() as "inRecovery", pg_database_size(current_database())::float8 as "databaseBytes"
+  pg_is_in_recovery() as "inRecovery", pg_database_size(current_database())::float8 as "databaseBytes",
+  (select coalesce(jsonb_agg(s.oid::regclass order by s.oid::regclass::text), '[]') from pg_class s
+    where case when s.relkind = 'S' and s.relpersistence <> 't' then not has_sequence_privilege(s.oid, 'select') end) as "closedSequences"
 from pg_roles r where r.rolname = current_user`;
 
 export async function readSource(client: ClientBase): Promise<Source> {
@@ -65,7 +69,7 @@ export async function readTables(client: ClientBase): Promise<TableToSave[]> {
  * @throws Problem `rollout_refused` naming the tables and the role that is needed
  */
 export function requireWholeView(source: Source): void {
-  const { role, tables } = source;
+  const { role, tables, closedSequences } = source;
   const hidden = tables.filter((table) => table.hidden).map(labelOf);
   if (hidden.length > 0) {
     throw problem(
@@ -76,11 +80,11 @@ export function requireWholeView(source: Source): void {
       { tables: hidden },
     );
   }
-  const closed = tables.filter((table) => !table.readable).map(labelOf);
+  const closed = [...tables.filter((table) => !table.readable).map(labelOf), ...closedSequences];
   if (closed.length > 0) {
     throw problem(
       'rollout_refused',
-      `The role ${identifier(role)} may not read ${list(closed)}, and a backup is of all tables. Back up as a ` +
+      `The role ${identifier(role)} may not read ${list(closed)}, and a backup is of everything. Back up as a ` +
         `superuser, or let it read (grant pg_read_all_data to ${identifier(role)})`,
       { tables: closed },
     );
