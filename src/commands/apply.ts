@@ -31,7 +31,7 @@ export interface ApplyFlags {
   readonly maxProbeMs?: number;
   /** Says that the old application is off, which `seal` and `contract` take for granted. */
   readonly yes?: boolean;
-  /** Seal even though sessions of the old application are there. */
+  /** Seal although sessions of the old application are there. */
   readonly force?: boolean;
 }
 
@@ -53,12 +53,13 @@ export async function runApply(config: Config, flags: ApplyFlags): Promise<void>
     }
     const plan = await withConnection(ownerUrl, 'apply', async (client) => {
       const resolved = await resolvePlan(client, rollout, expected);
-      await requireConsent(client, resolved.plan, await stepsLeft(client, resolved.plan, until), flags);
+      requireConsent(await stepsLeft(client, resolved.plan, until), flags);
       return resolved.plan;
     });
     const summary = await interruptible(sayStopping, (signal) =>
       applyPlan(ownerUrl, plan, {
         until,
+        force: flags.force === true,
         signal,
         onEvent: progressTo(process.stderr, monotonicMs),
         ...(flags.workers === undefined ? {} : { workers: flags.workers }),
@@ -123,43 +124,15 @@ function showSteps(steps: readonly Step[], json: boolean): void {
 }
 
 /** From the seal on the old application can do nothing: who turns that on must have said that it is off. */
-async function requireConsent(
-  client: Connection,
-  plan: Plan,
-  left: readonly Step[],
-  { yes = false, force = false }: ApplyFlags,
-): Promise<void> {
+function requireConsent(left: readonly Step[], { yes = false, until }: ApplyFlags): void {
   const ending = left.find((step) => phases.indexOf(step.phase) >= phases.indexOf('seal'));
-  if (!ending) return;
-  if (!yes) {
-    throw problem(
-      'usage_error',
-      ending.phase === 'seal'
-        ? '--until: from the phase `seal` on the old application can neither read nor write. Say --yes when it is off.'
-        : '--until: the phase `contract` is the point of no return. Say --yes to go on.',
-    );
-  }
-  const sessions = await legacySessions(client, plan);
-  if (sessions.length > 0 && ending.phase === 'seal' && !force) {
-    throw problem(
-      'rollout_refused',
-      `The old application is still connected:\n${sessions.map((session) => `  ${visible(session)}`).join('\n')}\n` +
-        'Stop it first, or say --force.',
-    );
-  }
-}
-
-async function legacySessions(client: Connection, { ownership }: Plan): Promise<string[]> {
-  const { rows } = await client.query<{ session: string }>(
-    `select format('pid %s (%s, %s)', a.pid, coalesce(nullif(a.application_name, ''), 'no name'), a.usename) as session
-    from pg_stat_activity a
-    where a.datname = current_database() and a.backend_type = 'client backend' and a.pid <> pg_backend_pid()
-      and a.usename = any($1) and a.application_name not like 'ringfence %'
-    order by a.backend_start
-    limit 10`,
-    [ownership.legacyRoles],
+  if (!ending || yes) return;
+  throw problem(
+    'usage_error',
+    ending.phase === 'seal'
+      ? `--until ${until}: from the phase \`seal\` on the old application can neither read nor write. Say --yes when it is off.`
+      : `--until ${until}: the phase \`contract\` is the point of no return. Say --yes to go on.`,
   );
-  return rows.map(({ session }) => session);
 }
 
 function summaryText(summary: RunSummary, plan: Plan): string {

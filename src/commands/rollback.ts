@@ -22,6 +22,8 @@ export interface RollbackFlags {
   /** Level database: the phase to be left standing; without it everything goes. */
   readonly to?: Phase;
   readonly acceptDataLoss?: boolean;
+  /** Level database: yes, take the isolation away. */
+  readonly yes?: boolean;
   readonly dryRun?: boolean;
   /** False with --no-compare: tables are not read before and after. */
   readonly compare?: boolean;
@@ -53,6 +55,8 @@ export async function runRollback(config: Config, flags: RollbackFlags): Promise
       showSteps(plan === null ? [] : await standing(ownerUrl, plan, to), json);
       return 0;
     }
+    if (level === 'database' && flags.yes !== true)
+      throw problem('usage_error', 'This takes isolation away. See what with --dry-run, and say --yes to do it.');
     const outcome = plan === null ? null : await takeBack(ownerUrl, plan, to, flags);
     const health = level === 'app' ? await healthOf(flags.url) : null;
     if (json) printJson({ ...outcome, health });

@@ -13,6 +13,10 @@ export async function runCheck(run: StepRun, { query, remedy, orElse }: CheckAct
     await setAside(run, orElse);
     return;
   }
+  if (run.force && run.step.phase === 'seal') {
+    await run.finish(run.client, { forced: true });
+    return;
+  }
   // Counted by Postgres: a check that goes wrong may find every row of a table.
   const { rows } = await run.client.query<{ fault: string; total: string }>(
     `select c.fault::text as fault, count(*) over () as total

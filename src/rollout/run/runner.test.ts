@@ -413,3 +413,20 @@ test('what is not brought back because its phase goes as well is made anew by an
   await applyPlan(database.url, plan);
   expect(await there()).toBe(true);
 });
+
+test('who was killed a moment ago is waited for', async () => {
+  await makeItems(10);
+  let release = () => {};
+  const holding = withRolloutLock(database.url, 'apply', () => new Promise<void>((resolve) => (release = resolve)));
+  await until(async () => (await one("select count(*)::int as value from pg_locks where locktype = 'advisory'")) === 1);
+  const applying = applyPlan(database.url, planOf(addColumn));
+  await until(
+    async () =>
+      (await one(
+        "select count(*)::int as value from pg_stat_activity where application_name = 'ringfence apply' and datname = current_database()",
+      )) === 2,
+  );
+  release();
+  await holding;
+  expect(await applying).toMatchObject({ steps: 1 });
+});

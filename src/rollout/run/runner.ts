@@ -52,6 +52,8 @@ interface CommonOptions extends Partial<Omit<RunSettings, 'throttle'>> {
 export interface ApplyOptions extends CommonOptions {
   /** The last phase to run; without it `cutover`, up to which the old application goes on as before. */
   readonly until?: Phase;
+  /** Seal although the old application is there still. */
+  readonly force?: boolean;
 }
 
 export interface RollbackOptions extends CommonOptions {
@@ -89,7 +91,7 @@ export async function applyPlan(url: string, plan: Plan, options: ApplyOptions =
   return run(url, 'apply', plan, options, async (walker) => {
     await putInForce(walker.client, plan);
     const steps = upTo(plan, options.until ?? 'cutover');
-    await walker.walk('up', steps, (_, entry) => entry?.state !== 'done');
+    await walker.walk('up', steps, (_, entry) => entry?.state !== 'done', { force: options.force === true });
   });
 }
 
@@ -127,10 +129,11 @@ async function putInForce(client: Connection, plan: Plan): Promise<void> {
   await freeze(client, plan);
 }
 
-interface WayBack {
+interface WalkOptions {
   /** Steps whose inverse is run; of the others it only counts that they are taken back. */
-  readonly inverses: ReadonlySet<Step>;
-  readonly acceptDataLoss: boolean;
+  readonly inverses?: ReadonlySet<Step>;
+  readonly acceptDataLoss?: boolean;
+  readonly force?: boolean;
 }
 
 interface Walker {
@@ -139,7 +142,7 @@ interface Walker {
     direction: Direction,
     steps: readonly Step[],
     due: (step: Step, entry: LedgerEntry | undefined) => boolean,
-    back?: WayBack,
+    walk: WalkOptions,
   ): Promise<void>;
 }
 
@@ -185,7 +188,7 @@ async function walkSteps(
   direction: Direction,
   steps: readonly Step[],
   due: (step: Step, entry: LedgerEntry | undefined) => boolean,
-  back?: WayBack,
+  walk: WalkOptions,
 ): Promise<void> {
   const { client, options, plan } = context;
   const ledger = await readLedger(client, plan.hash);
@@ -195,7 +198,7 @@ async function walkSteps(
   for (const step of left) {
     const number = plan.steps.indexOf(step) + 1;
     const of = plan.steps.length;
-    if (back?.inverses.has(step) === false) {
+    if (walk.inverses?.has(step) === false) {
       await skipInverse(client, plan, step);
       continue;
     }
@@ -203,7 +206,7 @@ async function walkSteps(
     try {
       stopIfAsked(context.signal);
       tell({ kind: 'step', direction, step, number, of });
-      const detail = await runStep(context, direction, step, back?.acceptDataLoss === true);
+      const detail = await runStep(context, direction, step, walk);
       context.tally.add(step, detail);
       tell({ kind: 'stepDone', direction, step, number, of, milliseconds: monotonicMs() - started, detail });
     } catch (error) {
@@ -233,7 +236,12 @@ async function skipInverse(client: Connection, plan: Plan, step: Step): Promise<
   }
 }
 
-async function runStep(context: Context, direction: Direction, step: Step, acceptDataLoss: boolean): Promise<Detail> {
+async function runStep(
+  context: Context,
+  direction: Direction,
+  step: Step,
+  { acceptDataLoss = false, force = false }: WalkOptions,
+): Promise<Detail> {
   const { client, observer, options, plan } = context;
   const action = step[direction];
   const mark = direction === 'up' ? markDone : markUndone;
@@ -248,6 +256,7 @@ async function runStep(context: Context, direction: Direction, step: Step, accep
     direction,
     signal: context.signal,
     acceptDataLoss,
+    force,
     options: {
       workers: options.workers ?? defaultSettings.workers,
       lockRetryMs: options.lockRetryMs ?? defaultSettings.lockRetryMs,
@@ -297,14 +306,22 @@ async function runAction(stepRun: StepRun, action: Action | null): Promise<void>
     case 'saveOwners':
       return saveOwners(stepRun, action);
     case 'backfill':
-      return withThrottle(stepRun, (throttle) => backfill(stepRun, action, throttle));
+      return withThrottle(stepRun, action.sweep.leaves, (throttle) => backfill(stepRun, action, throttle));
     case 'reconcile':
-      return withThrottle(stepRun, (throttle) => reconcile(stepRun, action, throttle));
+      return withThrottle(
+        stepRun,
+        action.sweeps.flatMap((sweep) => sweep.leaves),
+        (throttle) => reconcile(stepRun, action, throttle),
+      );
   }
 }
 
-async function withThrottle(stepRun: StepRun, work: (throttle: Throttle) => Promise<void>): Promise<void> {
-  const throttle = await startThrottle(stepRun.url, stepRun.options.throttle, {
+async function withThrottle(
+  stepRun: StepRun,
+  leaves: readonly string[],
+  work: (throttle: Throttle) => Promise<void>,
+): Promise<void> {
+  const throttle = await startThrottle(stepRun.url, leaves[0] ?? 'pg_catalog.pg_class', stepRun.options.throttle, {
     say: stepRun.say,
     onReason: (reason) => stepRun.report({ note: reason === null ? null : `held back: ${reason}` }),
   });

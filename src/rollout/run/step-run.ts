@@ -65,6 +65,8 @@ export interface StepRun {
   readonly options: RunSettings;
   /** What a check finds in the way is set aside, where its action says how. */
   readonly acceptDataLoss: boolean;
+  /** The seal does not ask whether the old application is off. */
+  readonly force: boolean;
   /** Writes the step's end to the ledger: in the action's own transaction where it has one. */
   finish(client: Connection, detail: Detail): Promise<void>;
   report(progress: Partial<Progress>): void;

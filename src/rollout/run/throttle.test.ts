@@ -59,12 +59,11 @@ describe('on a database', () => {
   test('work waits while a limit is exceeded, says why, and goes on slower afterwards', async () => {
     const limits = { ...defaultLimits, maxProbeMs: 0 as number };
     const reasons: (string | null)[] = [];
-    const throttle = await startThrottle(database.url, limits, {
+    const throttle = await startThrottle(database.url, 'public.items', limits, {
       say: () => {},
       onReason: (reason) => reasons.push(reason),
     });
     try {
-      throttle.watch('public.items');
       await expect.poll(() => throttle.reason, { timeout: 5_000 }).toMatch(/^a point read takes .* \(limit 0 ms\)/);
       let resumed = false;
       const paced = throttle.pace(1, new AbortController().signal).then(() => {
@@ -84,11 +83,11 @@ describe('on a database', () => {
   test('who is asked to stop does not wait', async () => {
     const throttle = await startThrottle(
       database.url,
+      'public.items',
       { ...defaultLimits, maxProbeMs: 0 },
       { say: () => {}, onReason: () => {} },
     );
     try {
-      throttle.watch('public.items');
       await expect.poll(() => throttle.reason, { timeout: 5_000 }).not.toBeNull();
       await throttle.pace(1_000_000, AbortSignal.abort());
     } finally {
@@ -99,11 +98,11 @@ describe('on a database', () => {
   test('a table that is gone holds nothing back', async () => {
     const throttle = await startThrottle(
       database.url,
+      'public.items',
       { ...defaultLimits, maxProbeMs: 0 },
       { say: () => {}, onReason: () => {} },
     );
     try {
-      throttle.watch('public.items');
       await expect.poll(() => throttle.reason, { timeout: 5_000 }).not.toBeNull();
       throttle.watch('public.nothing');
       await expect.poll(() => throttle.reason, { timeout: 5_000 }).toBeNull();

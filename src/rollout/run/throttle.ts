@@ -91,9 +91,15 @@ interface ThrottleListener {
   onReason(reason: string | null): void;
 }
 
-/** @param limits looked at with every sample */
+/**
+ * Measures once before it returns: what the work that follows is compared with.
+ *
+ * @param leaf the table that is measured first
+ * @param limits looked at with every sample
+ */
 export async function startThrottle(
   url: string,
+  leaf: string,
   limits: ThrottleLimits,
   { say, onReason }: ThrottleListener,
 ): Promise<Throttle> {
@@ -101,24 +107,25 @@ export async function startThrottle(
   const ended = new AbortController();
   const state = {
     reason: null as string | null,
-    leaf: null as string | null,
+    leaf,
     /** Rest after each range, as a multiple of its time: doubled whenever a limit is met, eased while none is. */
     slowdown: 0,
     pausedAt: null as number | null,
   };
   const sampler = createSampler(client);
+  await judge().catch(forget);
   const sampling = sampleUntilEnded();
 
   async function sampleUntilEnded(): Promise<void> {
     while (!ended.signal.aborted) {
-      if (state.leaf !== null) await judge(state.leaf).catch(() => forget());
       const wait = state.reason === null ? sampleEveryMs : sampleWhenPausedMs;
       await delay(wait, undefined, { signal: ended.signal }).catch(() => {});
+      if (!ended.signal.aborted) await judge().catch(forget);
     }
   }
 
-  async function judge(leaf: string): Promise<void> {
-    const sample = await sampler.take(leaf);
+  async function judge(): Promise<void> {
+    const sample = await sampler.take(state.leaf);
     const reason = overLimit(sample, limits, sampler.baselineMs);
     if (reason !== null && state.reason === null) {
       state.slowdown = Math.min(slowdownMax, Math.max(0.5, state.slowdown * 2));
@@ -148,8 +155,8 @@ export async function startThrottle(
       }
       if (state.slowdown > 0) await delay(workMs * state.slowdown, undefined, { signal: either }).catch(() => {});
     },
-    watch(leaf) {
-      state.leaf = leaf;
+    watch(next) {
+      state.leaf = next;
     },
     get reason() {
       return state.reason;
