@@ -9,7 +9,7 @@ import {
   watchedTable,
 } from '../rollout/monitor/subject.ts';
 import { readFrozenPlan, readLedger } from '../rollout/state.ts';
-import { hasReached, noExtras, reachedPhase } from '../rollout/verify/expectation.ts';
+import { type Expectation, hasReached, noExtras, reachedPhase } from '../rollout/verify/expectation.ts';
 
 export interface Monitored {
   readonly subject: Subject;
