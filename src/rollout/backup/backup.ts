@@ -16,7 +16,7 @@ import { type ClientPrograms, type Environment, findClientPrograms } from './cli
 import { type DirectoryListing, listDataDirectory } from './data-directory.ts';
 import { filesBelow, readableBytes, requireRoom, sha256Of, syncToDisk } from './disk.ts';
 import { dumpDatabase } from './dump.ts';
-import { labelOf, type Manifest, readManifest, writeManifest } from './manifest.ts';
+import { labelOf, type Manifest, readManifest, writeManifest, writeRestoreGuide } from './manifest.ts';
 import { testBaseBackup } from './restore-base.ts';
 import { requireCreateDatabase, testDump } from './restore-dump.ts';
 import type { LocalServer } from './scratch-server.ts';
@@ -144,6 +144,7 @@ async function write({ source, method }: BackupPlan, directory: string, options:
     manifest = { ...about, method: 'base_backup', ...base, notSaved, bytes: total(base.files), finishedAt: now() };
   }
   writeManifest(directory, manifest);
+  writeRestoreGuide(directory, manifest);
   await syncToDisk(directory);
   options.say(`Backed up ${readableBytes(manifest.bytes)}, ${manifest.tables.length} tables`);
   return manifest;

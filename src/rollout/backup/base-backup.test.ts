@@ -2,6 +2,8 @@
 import { createHash } from 'node:crypto';
 import {
   chmodSync,
+  chownSync,
+  cpSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -127,6 +129,36 @@ describe('a backup while the application writes', () => {
       failed: [],
     });
   });
+
+  test('is put in the place of the data directory as its RESTORE.txt says, and served from there', async () => {
+    const guide = readFileSync(join(backup, 'RESTORE.txt'), 'utf8');
+    expect(guide).toContain(`the restore point ${baseManifest(backup).restorePoint}`);
+    const dataDir = join(root, 'restored');
+    mkdirSync(dataDir, { mode: 0o711 });
+    cpSync(join(backup, 'base'), join(dataDir, 'postgres'), { recursive: true });
+    if (server.account) chownTree(join(dataDir, 'postgres'), server.account);
+    cpSync(join(root, 'data', 'postgres-password'), join(dataDir, 'postgres-password'));
+    const restored = await startEmbeddedPostgres({
+      dataDir,
+      durable: false,
+      settings: { max_prepared_transactions: '5' },
+    });
+    try {
+      const { tables } = baseManifest(backup);
+      const { rows } = await statement(restored.url, 'select count(*)::text as rows from "My App"."Order 0"');
+      expect(rows[0].rows).toBe(tables[0]?.rows);
+      await statement(restored.url, 'insert into public.accounts values (51)');
+    } finally {
+      await restored.stop();
+    }
+  });
+
+  function chownTree(directory: string, { uid, gid }: { uid: number; gid: number }): void {
+    chownSync(directory, uid, gid);
+    for (const entry of readdirSync(directory, { recursive: true, withFileTypes: true })) {
+      chownSync(join(entry.parentPath, entry.name), uid, gid);
+    }
+  }
 
   test('leaves no replication slot behind', async () => {
     const gone = await statement(postgres.url, 'select from pg_replication_slots');

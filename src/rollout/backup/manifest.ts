@@ -73,6 +73,34 @@ export function writeManifest(directory: string, manifest: Manifest): void {
   writeFileSync(fileOf(directory), `${JSON.stringify(manifest, null, 2)}\n`, { mode: 0o600, flag: 'wx' });
 }
 
+/** For the one who has to restore it, perhaps without us. */
+export function writeRestoreGuide(directory: string, manifest: Manifest): void {
+  const { database, serverVersion, finishedAt, notSaved } = manifest;
+  const version = Math.floor(serverVersion / 10_000);
+  const about = `Backup of the database ${JSON.stringify(database)}, Postgres ${version}, finished ${finishedAt}.`;
+  const steps =
+    manifest.method === 'pg_dump'
+      ? [
+          "It holds everything in the database, as of one moment. Roles and tablespaces are the server's and not in it:",
+          'on another server make them first (pg_dumpall --globals-only writes them).',
+          '',
+          '  createdb --template=template0 NEW_NAME',
+          '  pg_restore --exit-on-error --dbname=NEW_NAME database.dump',
+        ]
+      : [
+          `It holds the whole server as of the restore point ${manifest.restorePoint}.`,
+          ...(notSaved.length > 0 ? [`Unlogged tables come back empty: ${notSaved.join(', ')}.`] : []),
+          '',
+          '1. Stop the server (ringfence serve), and move its data directory away: DATA_DIR/postgres.',
+          '2. Copy the directory base there, so that it is called DATA_DIR/postgres; keep this one.',
+          '   It must belong to the user that Postgres runs as, mode 0700 (chown -R, chmod 700).',
+          '3. Keep DATA_DIR/postgres-password as it was at the time of the backup: it goes with the data.',
+          '4. Start the server. It recovers to the restore point and goes on from there.',
+        ];
+  const text = [about, ...steps, '', 'Test it before you need it: ringfence backup verify DIRECTORY', ''].join('\n');
+  writeFileSync(join(directory, 'RESTORE.txt'), text, { mode: 0o600, flag: 'wx' });
+}
+
 /** @throws Problem `usage_error` when the directory holds no backup */
 export function readManifest(directory: string): Manifest {
   try {
