@@ -9,6 +9,7 @@ import { exposition } from '../rollout/monitor/exposition.ts';
 import { metricsOf } from '../rollout/monitor/metrics.ts';
 import { type Observation, observe } from '../rollout/monitor/monitor.ts';
 import { shortened } from '../rollout/monitor/statements.ts';
+import { stateInstalled } from '../rollout/state.ts';
 import { fingerprint } from '../rollout/verify/fingerprint.ts';
 import { readContext } from '../rollout/verify/verify.ts';
 import { type OwnedDatabase, withOwnedDatabase } from './database.ts';
@@ -34,6 +35,8 @@ export interface MonitorFlags {
 }
 
 const defaultSeconds = 5;
+/** Each look reads the catalogue and all recorded statements. */
+const shortestSeconds = 0.2;
 const statementsShown = 15;
 const usersShown = 20;
 
@@ -58,6 +61,9 @@ export async function runMonitor(config: Config, flags: MonitorFlags): Promise<0
   const { watch = false, prometheus = false } = flags;
   if (prometheus && (watch !== false || flags.json === true)) {
     throw problem('usage_error', '--prometheus: prints one look in its own format; leave --watch and --json out');
+  }
+  if (typeof watch === 'number' && !(watch >= shortestSeconds)) {
+    throw problem('usage_error', `--watch: must be at least ${shortestSeconds} seconds`);
   }
   const logs = config.logDir === undefined ? null : watchServerLogs(config.logDir);
   try {
@@ -115,7 +121,9 @@ async function look(config: Config, database: OwnedDatabase, serverLogs: ServerL
   const { observation, about } = await withConnection(database.ownerUrl, 'monitor', async (client) => {
     const found = await monitored(client);
     const { subject, expectation, shadowed } = found;
-    const now = expectation === null ? null : fingerprint(await readContext(client, expectation));
+    // Where there is no rollout, `verify` leaves nothing to compare with.
+    const comparable = expectation !== null && (await stateInstalled(client));
+    const now = comparable ? fingerprint(await readContext(client, expectation)) : null;
     return { about: found, observation: await observe(client, subject, { fingerprint: now, shadowed }) };
   });
   const logs = serverLogs === null ? null : await serverLogs.read();
@@ -129,13 +137,13 @@ async function look(config: Config, database: OwnedDatabase, serverLogs: ServerL
   return { observation, logs, accessLog: refusals, findings: all };
 }
 
-function isolationFindings(config: Config, { subject, expectation, product }: Monitored): Finding[] {
+function isolationFindings(config: Config, { subject, shadowed, product }: Monitored): Finding[] {
   if (subject.tables.length === 0) {
     const message = 'no plan is in force and no table has the policy user_isolation: nothing is isolated';
     const remedy = product ? 'run: ringfence migrate up' : 'run: ringfence preflight, then ringfence plan and apply';
     return [fail('isolation', undefined, message, remedy)];
   }
-  if (product && !config.userIsolationEnabled && expectation === null) {
+  if (product && !config.userIsolationEnabled && !shadowed) {
     const message = 'USER_ISOLATION_ENABLED is false: whoever is signed in sees everything';
     return [fail('isolation', undefined, message, 'set USER_ISOLATION_ENABLED=true and restart the server')];
   }

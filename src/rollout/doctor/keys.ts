@@ -4,6 +4,9 @@ import { type Finding, fail, warn } from '../finding.ts';
 import { identifier } from '../identifier.ts';
 import type { Subject } from '../monitor/subject.ts';
 
+/** The check that says how keys are, of which nothing is wrong. */
+export const keysWithOwner = 'keys-with-owner';
+
 interface KeyRow {
   label: string;
   columns: string;
@@ -40,7 +43,7 @@ export async function checkKeys(client: ClientBase, subject: Subject): Promise<F
   return [
     ...keys.rows.map(({ label, columns, full }) =>
       warn(
-        'keys-with-owner',
+        keysWithOwner,
         label,
         `ON CONFLICT (${columns}) ends with 42P10: the key is (${full})`,
         'name the owner in ON CONFLICT, or the constraint by its name (on conflict on constraint …)',

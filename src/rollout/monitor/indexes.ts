@@ -21,6 +21,8 @@ export interface TableUse {
   readonly table: string;
   /** The planner's estimate, -1 when never analysed. */
   readonly rows: number;
+  /** As counted since statistics were reset. */
+  readonly liveRows: number;
   readonly sequentialScans: number;
   readonly rowsReadSequentially: number;
   /** Of the owner column, from pg_stats; null where there are none or they are hidden. */
@@ -43,13 +45,13 @@ const rowsWorthAnIndex = 1_000;
 const tablesQuery = `
 select w.label as "table",
   coalesce(case c.relkind when 'p' then t.rows else c.reltuples end, -1)::float8 as rows,
-  coalesce(t.seq, 0)::float8 as "sequentialScans", coalesce(t.tuples, 0)::float8 as "rowsReadSequentially",
+  coalesce(t.live, 0)::float8 as "liveRows", coalesce(t.seq, 0)::float8 as "sequentialScans", coalesce(t.tuples, 0)::float8 as "rowsReadSequentially",
   s.n_distinct::float8 as "distinct", s.correlation::float8 as correlation
 from unnest($1::text[], $2::text[]) w (label, owner)
 join pg_class c on c.oid = to_regclass(w.label)
 join pg_namespace n on n.oid = c.relnamespace
 left join lateral (
-  select sum(u.seq_scan) as seq, sum(u.seq_tup_read) as tuples, sum(greatest(p.reltuples, 0)) as rows
+  select sum(u.n_live_tup) as live, sum(u.seq_scan) as seq, sum(u.seq_tup_read) as tuples, sum(greatest(p.reltuples, 0)) as rows
   from (select c.oid as relid union select relid from pg_partition_tree(c.oid)) l
   join pg_class p on p.oid = l.relid and p.relkind = 'r'
   left join pg_stat_user_tables u on u.relid = l.relid
@@ -117,7 +119,7 @@ function indexFindings(
     return [...broken, fail('owner-index', table, `no index begins with ${ownerColumn}`, remedy)];
   }
   if (use === undefined) return broken;
-  if (use.rows < 0) {
+  if (use.rows < 0 && use.liveRows >= rowsWorthAnIndex) {
     return [...broken, warn('owner-statistics', table, 'was never analysed: the planner guesses', `analyze ${table}`)];
   }
   const unused = valid.every(({ scans }) => scans === 0) && use.rows >= rowsWorthAnIndex && use.sequentialScans > 0;

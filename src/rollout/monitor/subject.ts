@@ -2,7 +2,8 @@
 import type { ClientBase } from 'pg';
 import type { TableLabel } from '../catalog.ts';
 import { qualified } from '../identifier.ts';
-import type { Plan } from '../plan.ts';
+import type { Ownership } from '../ownership.ts';
+import { systemRole } from '../verify/expectation.ts';
 
 export interface WatchedTable {
   readonly table: TableLabel;
@@ -25,8 +26,6 @@ export interface Subject {
   readonly filtersItself: boolean;
 }
 
-export const systemRoleName = 'ringfence_system';
-
 export function watchedTable(
   schema: string,
   name: string,
@@ -36,8 +35,8 @@ export function watchedTable(
   return { table: qualified(schema, name), schema, name, ownerColumn, class: kind };
 }
 
-/** The subject of a plan. Names are looked up, since a label is quoted SQL. */
-export async function subjectOfPlan(client: ClientBase, { ownership }: Plan): Promise<Subject> {
+/** Names are looked up, since a label is quoted SQL. A table that is gone stays in, to be missed. */
+export async function subjectOf(client: ClientBase, ownership: Ownership, filtersItself: boolean): Promise<Subject> {
   const { rows } = await client.query<{ label: string; schema: string; name: string }>(
     `select w.label, n.nspname::text as schema, c.relname::text as name
      from unnest($1::text[]) w (label)
@@ -47,15 +46,18 @@ export async function subjectOfPlan(client: ClientBase, { ownership }: Plan): Pr
   );
   const found = new Map(rows.map((row) => [row.label, row]));
   return {
-    tables: ownership.owned.flatMap((owned) => {
-      const names = found.get(owned.table);
-      return names ? [watchedTable(names.schema, names.name, owned.ownerColumn, owned.class)] : [];
-    }),
+    tables: ownership.owned.map((owned) => ({
+      table: owned.table,
+      schema: found.get(owned.table)?.schema ?? '',
+      name: found.get(owned.table)?.name ?? owned.table,
+      ownerColumn: owned.ownerColumn,
+      class: owned.class,
+    })),
     unowned: ownership.unowned.map(({ table }) => table),
     appRole: ownership.appRole,
-    systemRole: systemRoleName,
+    systemRole,
     legacyRoles: ownership.legacyRoles,
-    filtersItself: false,
+    filtersItself,
   };
 }
 
@@ -80,7 +82,7 @@ export async function subjectOfPolicies(client: ClientBase, appRole = 'ringfence
     tables: rows.map(({ schema, name, column }) => watchedTable(schema, name, column, 'owned')),
     unowned: null,
     appRole,
-    systemRole: systemRoleName,
+    systemRole,
     legacyRoles: [],
     filtersItself: false,
   };
