@@ -113,7 +113,7 @@ const below = (expression: string) => `(
 
 /** $1: schemas that are the rollout's own. Temporary tables are nobody's business but their session's. */
 const tables = `
-select c.oid::int8::int as oid, n.nspname::text as schema, c.relname::text as name,
+select c.oid, n.nspname::text as schema, c.relname::text as name,
   case c.relkind when 'p' then 'partitioned' when 'f' then 'foreign' else 'table' end as kind,
   pg_get_userbyid(c.relowner)::text as owner,
   ${columns} as columns,

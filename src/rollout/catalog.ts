@@ -142,6 +142,8 @@ export async function readCatalog(client: ClientBase): Promise<Catalog> {
   try {
     // Definitions name what is outside the search path with its schema, whoever asks.
     await client.query("set local search_path = ''");
+    // A table's size is read under a lock: behind somebody who rewrites one, say so instead of waiting.
+    await client.query("set local lock_timeout = '10s'");
     const about = await client.query<{ database: string; serverVersion: number; role: Role }>(catalogQueries.about);
     const roles = await client.query<Role>(catalogQueries.roles);
     const { rows } = await client.query<Omit<Table, 'label'>>(catalogQueries.tables, [ownSchemas]);

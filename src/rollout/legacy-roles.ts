@@ -20,5 +20,6 @@ export function legacyRolesOf(
   const ours = (role: string) =>
     role === 'ringfence_app' || role === 'ringfence_system' || role === 'ringfence_accounts';
   const roles = [...(declared ?? found), catalog.role.name];
-  return [...new Set(roles)].filter((role) => !above.has(role) && !ours(role)).sort();
+  // An exemption of everybody would be the new application's as well: unsupported() refuses such grants.
+  return [...new Set(roles)].filter((role) => role !== 'public' && !above.has(role) && !ours(role)).sort();
 }

@@ -44,6 +44,17 @@ function ofTable(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {
       ),
     );
   }
+  const open = table.grants.filter((grant) => grant.grantee === 'public').map((grant) => grant.privilege);
+  if (open.length > 0) {
+    findings.push(
+      fail(
+        'public-grants',
+        owned.table,
+        `everybody may ${[...new Set(open)].join(', ')}, so that the old application cannot be told from the new.`,
+        `Grant the old application's roles by name and \`revoke all on table ${owned.table} from public\`.`,
+      ),
+    );
+  }
   if (table.primaryKey === null) {
     findings.push(
       warn(
