@@ -7,6 +7,7 @@
 import { monotonicMs } from '../../clock.ts';
 import { problem } from '../../errors.ts';
 import { type Connection, sqlState, withConnection } from '../connection.ts';
+import { phases } from '../plan.ts';
 import { holdersOf } from './blockers.ts';
 import { pause, retryDelay, type StepRun, stopIfAsked } from './step-run.ts';
 import type { Throttle } from './throttle.ts';
@@ -173,9 +174,10 @@ async function waitForRows(run: StepRun, stretch: Stretch, waitedMs: number, att
 async function prepareWorker(run: StepRun, client: Connection): Promise<void> {
   // Nothing is lost that is relied on: the entry in the ledger goes with the rows, and the step's end is synchronous.
   await client.query(`set synchronous_commit = off; set lock_timeout = ${rowLockTimeoutMs}; set row_security = off`);
-  // Triggers of the application must not take this for an edit of the row, and references do not change. Once there are
-  // references that carry the owner, they have to be checked.
-  if (run.step.phase === 'prepare' || run.step.phase === 'owners') {
+  // Triggers of the application must not take this for an edit of the row. References with the owner are checked in the
+  // phase that makes them, after the last sweep; while it works, a parent has its new owner before its children do.
+  if (phases.indexOf(run.step.phase) <= phases.indexOf('keys')) {
+    // Not everybody may: then the triggers fire, and references have to be such that a sweep keeps them.
     await client.query('set session_replication_role = replica').catch(() => {});
   }
 }

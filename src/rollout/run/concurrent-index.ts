@@ -31,7 +31,8 @@ async function build(run: StepRun, client: Connection, action: IndexAction): Pro
       return attempt;
     } catch (error) {
       if (sqlState(error) === '23505') throw await notUnique(client, action, error);
-      if (!isLockFault(error) || attempt === attemptsMax) throw error;
+      if (!isLockFault(error)) throw error;
+      if (attempt === attemptsMax) throw neverFree(action, error);
       run.report({ note: `attempt ${attempt + 1}: ${messageOf(error)}` });
       await pause(retryDelay(attempt), run.signal);
     }
@@ -45,6 +46,16 @@ async function notUnique(client: Connection, action: IndexAction, error: unknown
   return problem(
     'rollout_refused',
     `the unique index ${qualified(action.schema, action.name)} cannot be built, since rows agree in all its columns.${detail}`,
+    {},
+    { cause: error },
+  );
+}
+
+function neverFree(action: IndexAction, error: unknown): Error {
+  return problem(
+    'rollout_failed',
+    `the index ${qualified(action.schema, action.name)} waited ${attemptsMax} times for ${lockTimeoutMs / 60_000} minutes ` +
+      'for a transaction that is older than itself. End that one (pg_stat_activity, oldest xact_start)',
     {},
     { cause: error },
   );

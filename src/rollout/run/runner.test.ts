@@ -430,3 +430,28 @@ test('who was killed a moment ago is waited for', async () => {
   await holding;
   expect(await applying).toMatchObject({ steps: 1 });
 });
+
+test('an owner who is no superuser gets there too', async () => {
+  const role = `owner_${database.name}`;
+  await client.query(`create role ${role} login password 'only-for-this-test'`);
+  try {
+    await client.query(
+      `grant create on database ${database.name} to ${role}; create schema owned authorization ${role}`,
+    );
+    const url = new URL(database.url);
+    url.username = role;
+    url.password = 'only-for-this-test';
+    await withConnection(url.href, 'test', (owner) =>
+      owner.query(
+        "create table owned.items as select i as id, repeat('x', 100) as note from generate_series(1, 5000) i",
+      ),
+    );
+    const own = (action: Action | null) =>
+      JSON.parse(JSON.stringify(action).replaceAll('public.', 'owned.').replaceAll('"public"', '"owned"'));
+    const plan = planOf(...[addColumn, fill, index].map((one) => ({ ...one, up: own(one.up), down: own(one.down) })));
+    expect(await applyPlan(url.href, plan)).toMatchObject({ steps: 3, rows: 5_000, left: 0 });
+    expect(await rollbackPlan(url.href, plan, { to: null })).toMatchObject({ steps: 3 });
+  } finally {
+    await client.query(`drop owned by ${role} cascade; drop role ${role}`);
+  }
+});
