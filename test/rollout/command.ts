@@ -5,6 +5,9 @@ import { fileURLToPath } from 'node:url';
 
 const program = fileURLToPath(new URL('../../bin/ringfence', import.meta.url));
 
+/** Of one command on a few thousand rows, on a machine that has other things to do. */
+const deadlineMs = 90_000;
+
 export interface Outcome {
   readonly command: string;
   readonly code: number | null;
@@ -46,7 +49,14 @@ export async function command(
   env: Readonly<Record<string, string>>,
   directory: string,
 ): Promise<Outcome> {
-  return demand(expected, await startCommand(args, env, directory).outcome);
+  const { child, outcome } = startCommand(args, env, directory);
+  // One that hangs must not take what it had to say along.
+  const timer = setTimeout(() => child.kill('SIGKILL'), deadlineMs);
+  try {
+    return demand(expected, await outcome);
+  } finally {
+    clearTimeout(timer);
+  }
 }
 
 export function demand(expected: number, outcome: Outcome): Outcome {

@@ -5,7 +5,7 @@ import { same, until } from './lifecycle.ts';
 import type { Server } from './server.ts';
 import { none, type Stage } from './stage.ts';
 
-const apply = ['apply', '--yes'];
+const apply = ['apply'];
 const rollback = ['rollback', '--level', 'database', '--yes'];
 
 /** @param crashes how many times on the way forth, and as many on the way back */

@@ -13,7 +13,7 @@ export interface Kills {
   readonly moments: number;
 }
 
-const apply = ['apply', '--yes'];
+const apply = ['apply'];
 const contract = ['apply', '--until', 'contract', '--yes'];
 const rollback = ['rollback', '--level', 'database', '--yes'];
 const rollbackAll = [...rollback, '--accept-data-loss'];

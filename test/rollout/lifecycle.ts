@@ -66,7 +66,7 @@ async function preflight(stage: Stage): Promise<void> {
 }
 
 async function isolateAndVerify(stage: Stage): Promise<void> {
-  await stage.run(0, 'apply', '--yes');
+  await stage.run(0, 'apply');
   await stage.settled(async () => {
     await sound(stage, 'after apply');
     none(`owners of ${stage.shape.name} after apply`, await stage.faultsInOwners());

@@ -68,9 +68,9 @@ export const tree: Shape = {
       async run(hand) {
         const id = `d0000000-0000-4000-8000-${String(hand.next()).padStart(12, '0')}`;
         await hand.insert('users', { id, name: 'New' }, id);
-        let above = await hand.insert('folders', { owner_id: id, name: 'Root' }, id);
+        let above = await hand.insert('folders', { owner_id: id, name: `Root ${id}` }, id);
         for (let depth = 1; depth <= 12; depth += 1) {
-          above = await hand.insert('folders', { parent_id: above.id, name: `Depth ${depth}` }, id);
+          above = await hand.insert('folders', { parent_id: above.id, name: `Depth ${depth} of ${id}` }, id);
         }
         await hand.insert('files', { folder_id: above.id, name: 'Deep' }, id);
       },
