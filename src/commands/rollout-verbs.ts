@@ -67,6 +67,7 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
         .makeOptionMandatory(),
     )
     .addOption(phase('--to <phase>', 'level database: the phase to be left standing (default: none)'))
+    .option('--yes', 'do it; without this it is refused, saying so')
     .option('--accept-data-loss', 'set rows aside whose key several users have')
     .option('--no-compare', 'do not hash tables before and after')
     .option('--url <address>', 'level app: our own server, whose /health is asked')
