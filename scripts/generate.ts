@@ -1,15 +1,16 @@
 /**
- * Writes what is generated: the isolation migration from the catalogue of owned tables; then, from a database migrated
- * with it, the row types and database/schema.sql. `--check` writes nothing and exits 1 when something is out of step.
+ * Writes what is generated: migration 003, which is what the rollout plans for our schema at 002, in one transaction;
+ * then, from a database migrated with it, the row types and database/schema.sql. `--check` writes nothing and exits 1
+ * when something is out of step.
  */
 import { chmodSync, existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEmbeddedPostgres } from '../src/database/embedded.ts';
+import { isolationMigration } from '../src/database/isolation-migration.ts';
 import { migrateUp } from '../src/database/migrations.ts';
 import { withOwner } from '../src/database/owner.ts';
 import { dumpSchema } from '../src/database/schema-dump.ts';
-import { isolationDown, isolationUp } from '../src/isolation/migration.ts';
 import { configurationPage, errorsPage } from './reference-pages.ts';
 import { rowTypes } from './row-types.ts';
 
@@ -27,11 +28,6 @@ function produce(path: string, text: string): void {
   }
 }
 
-const identity = ['roles', 'identity', 'accounts']
-  .map((part) => readFileSync(at(`database/isolation/${part}.sql`), 'utf8').trim())
-  .join('\n\n');
-produce('database/migrations/003_add_user_isolation.sql', isolationUp(identity));
-produce('database/migrations/003_add_user_isolation.down.sql', isolationDown());
 produce('docs/configuration.md', configurationPage());
 produce('docs/errors.md', errorsPage());
 
@@ -40,6 +36,10 @@ const dataDir = mkdtempSync(join(tmpdir(), 'ringfence-generate-'));
 chmodSync(dataDir, 0o711);
 const postgres = await startEmbeddedPostgres({ dataDir, durable: false });
 try {
+  await migrateUp(postgres.url, 2);
+  const { up, down } = await withOwner(postgres.url, isolationMigration);
+  produce('database/migrations/003_add_user_isolation.sql', up);
+  produce('database/migrations/003_add_user_isolation.down.sql', down);
   await migrateUp(postgres.url);
   await withOwner(postgres.url, async (owner) => {
     const note =

@@ -55,6 +55,8 @@ SQLSTATEs of our own, for whoever speaks to the database directly:
 | \`RF010\` | 002 cannot be taken down while 003 is applied |
 | \`RF011\` | rows refer to rows of another user, so 003 cannot be applied; they are named |
 | \`RF012\` | rows of different users have the same key, so 003 cannot be taken down; they are named |
+| \`RF013\` | a check of a rollout script found faults; they are named |
+| \`RF014\` | 003 cannot be applied in one transaction while a rollout of the same database is under way |
 `;
 }
 

@@ -9,8 +9,8 @@ drop table
   task_contexts_unified, branch_contexts, project_contexts, global_contexts, rules, task_labels, labels,
   task_assignees, task_dependencies, task_subtasks, tasks, project_git_branchs, agents, projects;
 
--- Owners that an earlier way down had saved belong to rows that are gone now.
-drop table if exists user_id_backup;
+-- Owners that an earlier way down kept, and the plan of a rollout, are of rows that are gone now.
+drop schema if exists ringfence_rollout cascade;
 
 drop table ringfence_migrations;
 

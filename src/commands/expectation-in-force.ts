@@ -1,7 +1,7 @@
 /** What a database should look like by now: as its plan in force says, or as our own migrations leave it. */
 import type { Connection } from '../rollout/connection.ts';
 import { readFrozenPlan, readLedger } from '../rollout/state.ts';
-import { type Expectation, noExtras, reachedPhase } from '../rollout/verify/expectation.ts';
+import { type Expectation, reachedPhase } from '../rollout/verify/expectation.ts';
 import { ownExtras, ownSchema } from './own-schema.ts';
 
 /** The migration that isolates our own schema. */
@@ -9,12 +9,14 @@ const isolationVersion = 3;
 
 /** Null where there is neither a plan nor our own schema at 003. */
 export async function readExpectation(client: Connection): Promise<Expectation | null> {
-  const own = await isOwnSchema(client);
   const plan = await readFrozenPlan(client);
-  if (plan === null) return own ? { ownership: ownSchema, reached: 'contract', extras: ownExtras } : null;
+  if (plan === null) {
+    const own = await isOwnSchema(client);
+    return own ? { ownership: ownSchema, reached: 'contract', extras: ownExtras } : null;
+  }
   const ledger = await readLedger(client, plan.hash);
   const done = new Set([...ledger].filter(([, { state }]) => state === 'done').map(([id]) => id));
-  return { ownership: plan.ownership, reached: reachedPhase(plan, done), extras: own ? ownExtras : noExtras };
+  return { ownership: plan.ownership, reached: reachedPhase(plan, done), extras: plan.extras };
 }
 
 async function isOwnSchema(client: Connection): Promise<boolean> {

@@ -6,8 +6,8 @@ import {
   quarantineUserId,
   sharedTables,
 } from '../isolation/owned-tables.ts';
+import type { Columns, Extras, TableGrants } from '../rollout/extras.ts';
 import type { OwnedTable, Ownership } from '../rollout/ownership.ts';
-import type { Columns, Extras, TableGrants } from '../rollout/verify/expectation.ts';
 
 const label = (table: string) => `public.${table}`;
 const accounts: readonly AccountTable[] = accountTables;
@@ -47,6 +47,8 @@ export const ownSchema: Ownership = {
   appRole: 'ringfence_app',
 };
 
+const everything: TableGrants = { select: 'all', insert: 'all', update: 'all', delete: true };
+
 /** What 003 adds for signing in, and grants that are narrower than those of any table. */
 export const ownExtras: Extras = {
   policies: [
@@ -54,10 +56,12 @@ export const ownExtras: Extras = {
       .filter(({ accountsGrants }) => accountsGrants.length > 0)
       .map(({ table }) => ({
         table: label(table),
+        name: 'accounts_mode',
         definition: `create policy accounts_mode on ${label(table)} as permissive for all to ringfence_accounts using (true) with check (true)`,
       })),
     {
       table: 'public.user_access_log',
+      name: 'no_system_outcome',
       definition:
         "create policy no_system_outcome on public.user_access_log as restrictive for insert to ringfence_accounts, ringfence_app with check ((outcome <> 'system'::text))",
     },
@@ -68,6 +72,13 @@ export const ownExtras: Extras = {
       label(table),
       { select: 'all', insert: 'all', update: updatable, delete: true },
     ]),
+  ]),
+  furtherGrants: Object.fromEntries([
+    ...accounts.map(({ table, systemGrants, accountsGrants }) => [
+      label(table),
+      { ringfence_system: grantsOf(systemGrants), ringfence_accounts: grantsOf(accountsGrants) },
+    ]),
+    ...ownedTables.map(({ table }) => [label(table), { ringfence_system: everything }]),
   ]),
   functions: [],
 };

@@ -281,6 +281,11 @@ export const ownedTables = [
   },
 ] as const satisfies readonly OwnedTable[];
 
+/** The parent whose owner a new row takes; rows of a table without one are roots of what a user has. */
+export function parentOf(table: OwnedTable): OwnedReference | undefined {
+  return table.references.find((reference) => reference.onDelete === 'cascade');
+}
+
 export type OwnedTableName = (typeof ownedTables)[number]['table'];
 
 /**
@@ -375,10 +380,9 @@ export const accountTables = [
 
 export type AccountTableName = (typeof accountTables)[number]['table'];
 
-/** Tables without an owner, and why nobody's rows can be in them. The application role reaches none of them. */
+/** Tables without an owner, and why nobody's rows can be in them. The application role may read them. */
 export const sharedTables = [
   { table: 'ringfence_migrations', reason: 'the ledger of migrations: names and times' },
-  { table: 'user_id_backup', reason: 'owners saved by the way down of 003, until the next way up; no grants' },
 ] as const;
 
 /** Owner of rows that nobody has claimed. Nobody can sign in as this user; its rows show in system mode alone. */

@@ -21,16 +21,24 @@ interface Part {
  * @param alias the row: an alias, or `new`
  */
 export function ruleExpression(ownership: Ownership, table: OwnedTable, alias: string): string {
+  return coalesce(ruleValues(ownership, table, alias));
+}
+
+/** The same, and the quarantine owner where no source names one: never null. */
+export function ruleOrQuarantine(ownership: Ownership, table: OwnedTable, alias: string): string {
+  return coalesce([...ruleValues(ownership, table, alias), quarantine(ownership)]);
+}
+
+function ruleValues(ownership: Ownership, table: OwnedTable, alias: string): string[] {
   const parts = table.sources.map((source, at) => partOf(ownership, source, alias, `s${at + 1}`));
-  const values = parts.map(({ from, on, value }) =>
+  return parts.map(({ from, on, value }) =>
     from === null ? value : `(select ${value} from ${from} where ${on} limit 1)`,
   );
-  return coalesce(values);
 }
 
 /** The rule's owner, an owner that was given against the rule, or the quarantine owner: never null. */
 export function ownerExpression(ownership: Ownership, table: OwnedTable, alias: string): string {
-  const rule = coalesce([ruleExpression(ownership, table, alias), quarantine(ownership)]);
+  const rule = ruleOrQuarantine(ownership, table, alias);
   if (table.key.length === 0) return rule;
   return `coalesce((select b.user_id from ringfence_rollout.user_id_backup b where ${overrides(table, alias, rule)}), ${rule})`;
 }
@@ -175,7 +183,7 @@ function overrides(table: OwnedTable, alias: string, rule: string): string {
     `b.id = ${keyText(table, alias)}`,
     'b.user_id is distinct from b.rule_user_id',
     `b.rule_user_id is not distinct from ${rule}`,
-  ].join(' and ');
+  ].join('\n    and ');
 }
 
 function notOverridden(ownership: Ownership, table: OwnedTable, value: string): string[] {
@@ -188,7 +196,7 @@ function notOverridden(ownership: Ownership, table: OwnedTable, value: string): 
 export function overrideSweepOf(ownership: Ownership, table: OwnedTable, leaves: readonly TableLabel[]): Sweep | null {
   if (table.key.length === 0) return null;
   const owner = identifier(table.ownerColumn);
-  const rule = coalesce([ruleExpression(ownership, table, 't'), quarantine(ownership)]);
+  const rule = ruleOrQuarantine(ownership, table, 't');
   const update = `update %TABLE% t set ${owner} = b.user_id
 from ringfence_rollout.user_id_backup b
 where ${overrides(table, 't', rule)}

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { TableLabel } from './catalog.ts';
+import { type Extras, noExtras } from './extras.ts';
 import type { Ownership } from './ownership.ts';
 
 /**
@@ -50,7 +51,14 @@ export type Action =
   | { readonly kind: 'validate'; readonly table: TableLabel; readonly constraint: string }
   | { readonly kind: 'backfill'; readonly sweep: Sweep }
   | { readonly kind: 'reconcile'; readonly sweeps: readonly Sweep[] }
-  | { readonly kind: 'check'; readonly query: string; readonly remedy: string; readonly orElse?: readonly string[] }
+  | {
+      readonly kind: 'check';
+      readonly query: string;
+      readonly remedy: string;
+      readonly orElse?: readonly string[];
+      /** What a script raises; RF013 where nothing is said. */
+      readonly sqlstate?: string;
+    }
   | { readonly kind: 'shadow'; readonly tables: readonly ShadowTable[] }
   | { readonly kind: 'saveOwners'; readonly statements: readonly string[] };
 
@@ -100,18 +108,25 @@ export interface Estimate {
 }
 
 export interface Plan {
-  /** SHA-256 over steps and ownership, hexadecimal. */
+  /** SHA-256 over all of it, hexadecimal. */
   readonly hash: string;
   readonly database: string;
   readonly ownership: Ownership;
+  /** What is meant to be there besides what the rules make. */
+  readonly extras: Extras;
   readonly steps: readonly Step[];
 }
 
-export function freezePlan(database: string, ownership: Ownership, steps: readonly Step[]): Plan {
+export function freezePlan(
+  database: string,
+  ownership: Ownership,
+  steps: readonly Step[],
+  extras: Extras = noExtras,
+): Plan {
   const ids = new Set(steps.map((step) => step.id));
   if (ids.size !== steps.length) throw new Error('two steps of the plan have one id');
-  const hash = createHash('sha256').update(JSON.stringify({ database, ownership, steps })).digest('hex');
-  return { hash, database, ownership, steps };
+  const hash = createHash('sha256').update(JSON.stringify({ database, ownership, extras, steps })).digest('hex');
+  return { hash, database, ownership, extras, steps };
 }
 
 export function upTo(plan: Plan, phase: Phase): readonly Step[] {

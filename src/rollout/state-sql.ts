@@ -1,9 +1,23 @@
 /** The schema `ringfence_rollout` as SQL. Every statement may run again. */
 
-export const installSql = `
+/** Where owners are kept before their column goes: the one part that a script in one transaction needs. */
+export const overridesSql = `
 create schema if not exists ringfence_rollout;
 revoke all on schema ringfence_rollout from public;
 
+-- Owners that a rule would not come to: given by hand, or saved before the column goes.
+create table if not exists ringfence_rollout.user_id_backup (
+  table_name text not null,
+  id text not null,
+  user_id uuid not null,
+  rule_user_id uuid,
+  saved_at timestamptz not null default clock_timestamp(),
+  primary key (table_name, id)
+);
+revoke all on table ringfence_rollout.user_id_backup from public;
+`;
+
+export const installSql = `${overridesSql}
 -- Plans as they were frozen. The newest that is not wholly taken back is in force.
 create table if not exists ringfence_rollout.plans (
   hash text primary key,
@@ -41,16 +55,6 @@ create table if not exists ringfence_rollout.owner_map (
   value text not null,
   user_id uuid not null,
   primary key (map, value)
-);
-
--- Owners that a rule would not come to: given by hand, or saved before the column goes.
-create table if not exists ringfence_rollout.user_id_backup (
-  table_name text not null,
-  id text not null,
-  user_id uuid not null,
-  rule_user_id uuid,
-  saved_at timestamptz not null default clock_timestamp(),
-  primary key (table_name, id)
 );
 
 -- Rows that a rollback behind the point of no return could not keep in their tables, whole.

@@ -194,7 +194,7 @@ describe('becoming somebody else inside a statement', () => {
     ],
     'the password hashes': [() => 'select password_hash from users', '42501'],
     'token hashes': [() => 'select token_hash from sessions', '42501'],
-    'owners saved by a way down': [() => 'create table user_id_backup ()', '42501'],
+    'owners that a way down kept, forged': [() => 'create schema ringfence_rollout', '42501'],
     'rewriting the owner': [() => `update projects set user_id = '${attacker.id}'`, '42501'],
     'the access log, changed': [() => `update user_access_log set operation = 'x'`, '42501'],
     'the access log, with a use of system mode that never was': [

@@ -6,7 +6,7 @@
  * back in order they build the old index, swap, check the old references, and build the keys with the owner again.
  */
 import { type ForeignKey, type Index, type Table, type TableLabel, tableOf } from '../catalog.ts';
-import { columnList, identifier, literal } from '../identifier.ts';
+import { columnList, identifier, literal, qualified } from '../identifier.ts';
 import type { OwnedReference, OwnedTable } from '../ownership.ts';
 import type { Action, Step } from '../plan.ts';
 import { redefine, withOwner, withoutOwner } from './key-names.ts';
@@ -22,15 +22,17 @@ interface Inbound {
 }
 
 export function contract(context: PlanContext): Step[] {
-  const swapped = context.ownership.owned.filter((table) => table.class === 'owned');
-  return [...swapped.flatMap((table) => swapKeys(context, table)), collisions(context, swapped)];
+  return swappedTables(context).flatMap((table) => swapKeys(context, table));
 }
+
+const swappedTables = ({ ownership }: PlanContext) => ownership.owned.filter((table) => table.class === 'owned');
 
 function swapKeys(context: PlanContext, owned: OwnedTable): Step[] {
   const table = tableOf(context.catalog, owned.table);
   const unique = uniqueIndexes(table, owned.ownerColumn);
   const inbound = inboundTo(context, owned);
   if (unique.length === 0 && inbound.length === 0) return [];
+  if (context.oneTransaction) return [swapInPlace(context, owned, table, unique, inbound)];
   const leaves = leavesOf(context.catalog, table).map((label) => tableOf(context.catalog, label));
   return [
     ...(table.kind === 'partitioned' ? [] : restoreWithOwner(context, owned, table, unique, inbound)),
@@ -111,6 +113,57 @@ function swap(
       lock: 'ACCESS EXCLUSIVE',
     },
   );
+}
+
+/** Built anew under the lock: nobody waits for it. */
+function swapInPlace(
+  context: PlanContext,
+  owned: OwnedTable,
+  table: Table,
+  unique: readonly Index[],
+  inbound: readonly Inbound[],
+): Step {
+  const locks = [...new Set([table.label, ...inbound.map((reference) => reference.table.label)])];
+  const dropped = inbound.map(
+    ({ table: child, fk }) => `alter table ${child.label} drop constraint ${identifier(fk.name)};`,
+  );
+  const added = (definition: (reference: Inbound) => string) =>
+    inbound.map((reference) => {
+      const name = identifier(reference.fk.name);
+      return `alter table ${reference.table.label} add constraint ${name}\n  ${definition(reference)};`;
+    });
+  return stepsOf('contract', owned.table)(
+    'keys',
+    'keys, and references to them, carry the owner',
+    sql(
+      locks,
+      ...dropped,
+      ...unique.flatMap((index) => rebuildKey(table, index, owned.ownerColumn)),
+      ...added(({ owned: child, reference }) => referenceWithOwner(context, child, reference)),
+    ),
+    sql(
+      locks,
+      ...dropped,
+      ...unique.flatMap((index) => rebuildKey(table, index, null)),
+      ...added(({ fk }) => fk.definition),
+    ),
+    { lock: 'ACCESS EXCLUSIVE' },
+  );
+}
+
+/** @param owner null for the key as it was */
+function rebuildKey(table: Table, index: Index, owner: string | null): string[] {
+  if (index.constraint === null) {
+    const created = redefine(table, index, index.name, owner).replace('index concurrently ', 'index ');
+    return [`drop index ${qualified(table.schema, index.name)};`, `${created};`];
+  }
+  const name = identifier(index.constraint);
+  const key = [table.primaryKey, ...table.uniques].find((one) => one?.name === index.constraint);
+  if (!key) throw new Error(`${table.label} has no key ${index.constraint}`);
+  const kind = table.primaryKey?.name === index.constraint ? 'primary key' : 'unique';
+  const columns = columnList(index.columns.flatMap((column) => column ?? []));
+  const definition = owner === null ? key.definition : `${kind} (${identifier(owner)}, ${columns})`;
+  return [`alter table ${table.label} drop constraint ${name}, add constraint ${name} ${definition};`];
 }
 
 const notValid = (definition: string) => (definition.endsWith(' NOT VALID') ? definition : `${definition} NOT VALID`);
@@ -301,7 +354,8 @@ function restoreWithOwner(
  * The first thing that a rollback looks at. With --accept-data-loss all but one of the rows that have a key in common go to
  * ringfence_rollout.displaced_rows, with what they hold.
  */
-function collisions(context: PlanContext, swapped: readonly OwnedTable[]): Step {
+export function collisions(context: PlanContext): Step {
+  const swapped = swappedTables(context);
   const found = swapped.flatMap((owned) => {
     const table = tableOf(context.catalog, owned.table);
     return uniqueIndexes(table, owned.ownerColumn)
@@ -315,9 +369,11 @@ function collisions(context: PlanContext, swapped: readonly OwnedTable[]): Step 
       ? null
       : {
           kind: 'check',
+          sqlstate: 'RF012',
           query,
-          remedy:
-            'Rename or remove one of each, or go on with --accept-data-loss: all but the first of them move to ringfence_rollout.displaced_rows.',
+          remedy: context.oneTransaction
+            ? 'Rename or remove one of each, then run this again.'
+            : 'Rename or remove one of each, or go on with --accept-data-loss: all but the first of them move to ringfence_rollout.displaced_rows.',
           orElse: displace,
         };
   return stepsOf('contract', null)('collisions', 'two users may use one id from here on', null, down);

@@ -2,15 +2,15 @@
 import type { Step } from '../plan.ts';
 import { type PlanContext, sql, stepsOf, withPartitions } from './step.ts';
 
-export function cutover({ ownership }: PlanContext): Step[] {
+export function cutover({ ownership, oneTransaction }: PlanContext): Step[] {
   const labels = ownership.owned.flatMap(withPartitions);
   const up = labels.flatMap((label) => [
-    `alter policy user_isolation on ${label} to public;`,
+    ...(oneTransaction ? [] : [`alter policy user_isolation on ${label} to public;`]),
     `alter table ${label} force row level security;`,
   ]);
   const down = labels.flatMap((label) => [
     `alter table ${label} no force row level security;`,
-    `alter policy user_isolation on ${label} to ringfence_shadow;`,
+    ...(oneTransaction ? [] : [`alter policy user_isolation on ${label} to ringfence_shadow;`]),
   ]);
   return [
     stepsOf('cutover', null)(

@@ -13,6 +13,8 @@ import { leavesOf, type PlanContext, sql, stepsOf } from './step.ts';
 export function keys(context: PlanContext): Step[] {
   const { owned } = context.ownership;
   const referring = owned.flatMap((table) => table.references.map((reference) => ({ table, reference })));
+  // Nobody writes meanwhile: keys and references are changed in place, by the last phase.
+  if (context.oneTransaction) return owned.flatMap((table) => indexes(context, table));
   const early = referring.filter(({ reference }) => tableOf(context.catalog, reference.table).kind !== 'partitioned');
   return [
     ...owned.flatMap((table) => indexes(context, table)),
@@ -35,11 +37,13 @@ export function uniqueIndexes(table: Table, owner: string): Index[] {
 function indexes(context: PlanContext, owned: OwnedTable): Step[] {
   const table = tableOf(context.catalog, owned.table);
   const unique = owned.class === 'account' ? [] : uniqueIndexes(table, owned.ownerColumn);
+  // What was there keeps the indexes it was made with, if one of them leads with the owner.
   const byOwner = table.indexes.some(
-    (index) => index.columns[0] === owned.ownerColumn && !index.partial && index.columns.length === 1,
+    (index) =>
+      index.columns[0] === owned.ownerColumn && !index.partial && (owned.adopted || index.columns.length === 1),
   );
   return [
-    ...unique.flatMap((index) => uniqueWithOwner(context, owned, table, index)),
+    ...(context.oneTransaction ? [] : unique.flatMap((index) => uniqueWithOwner(context, owned, table, index))),
     ...(byOwner || isKey(table, owned) ? [] : plainIndex(context, owned, table, userIndexName, [])),
     ...owned.references
       .filter((reference) => !leads(table, owned, unique, reference.columns))

@@ -12,10 +12,10 @@ export function owners(context: PlanContext): Step[] {
   const whole = stepsOf('owners', null);
   return [
     ...filled.map((table) => newRows(context, table, 'owners')),
-    ...filled.map((table) => backfill(context, table)),
+    ...(context.oneTransaction ? [] : filled.map((table) => backfill(context, table))),
     whole(
       'reconcile',
-      'go over rows that were written meanwhile',
+      context.oneTransaction ? 'give every row its owner' : 'go over rows that were written meanwhile',
       { kind: 'reconcile', sweeps: sweeps(context) },
       null,
     ),
@@ -162,7 +162,7 @@ execute function ${name}();`;
 }
 
 /** Rows tied together across users cannot be kept apart: each is named, and somebody has to decide. */
-function conflicts({ ownership }: PlanContext): Step[] {
+function conflicts({ ownership, oneTransaction }: PlanContext): Step[] {
   return ownership.owned
     .filter((table) => table.references.length > 0)
     .map((table) => {
@@ -172,9 +172,11 @@ function conflicts({ ownership }: PlanContext): Step[] {
         'make sure that no row refers to another user’s',
         {
           kind: 'check',
+          sqlstate: 'RF011',
           query: queries.join('\nunion all\n'),
-          remedy:
-            'Remove these references, or give both ends one owner (`ringfence assign`), then run `ringfence apply` again.',
+          remedy: oneTransaction
+            ? 'Remove these references or give both ends one owner, then run this again.'
+            : 'Remove these references, or give both ends one owner (`ringfence assign`), then run `ringfence apply` again.',
         },
         null,
         { lock: 'ACCESS SHARE' },

@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { tableOf } from '../catalog.ts';
 import { identifier, literal } from '../identifier.ts';
-import { keyText, quarantine, ruleExpression } from '../owner-expression.ts';
+import { keyText, quarantine, ruleOrQuarantine } from '../owner-expression.ts';
 import type { OwnedTable } from '../ownership.ts';
 import type { Step } from '../plan.ts';
 import { leavesOf, type PlanContext, sql, stepsOf } from './step.ts';
@@ -35,7 +35,7 @@ export function prepare(context: PlanContext): Step[] {
 
 export const ourRoles = 'ringfence_app, ringfence_system';
 
-export function schemasOf({ catalog, ownership }: PlanContext): string[] {
+export function schemasOf({ catalog, ownership }: Pick<PlanContext, 'catalog' | 'ownership'>): string[] {
   return [...new Set(ownership.owned.map(({ table }) => tableOf(catalog, table).schema))].sort();
 }
 
@@ -44,31 +44,36 @@ export function schemasOf({ catalog, ownership }: PlanContext): string[] {
  * default. Those who are there keep it by name.
  */
 function closeDatabase(context: PlanContext): Step {
-  const { catalog, database } = context;
+  const { catalog, database, oneTransaction } = context;
+  // A script is made on one server and run on another: it names no role that it does not make.
   const present = catalog.roles
-    .filter((role) => role.login && !role.superuser && !role.name.startsWith('ringfence_'))
+    .filter((role) => !oneTransaction && role.login && !role.superuser && !role.name.startsWith('ringfence_'))
     .map((role) => identifier(role.name))
     .join(', ');
   const privileges = [
-    ...(database.publicTemporary ? ['temporary'] : []),
-    ...(database.publicCreate ? ['create'] : []),
+    ...(database.publicTemporary || oneTransaction ? ['temporary'] : []),
+    ...(database.publicCreate || oneTransaction ? ['create'] : []),
   ].join(', ');
+  // What Postgres itself gives to everybody, where it is not known what was there.
+  const before = oneTransaction ? 'temporary' : privileges;
   const here = 'database %I';
   const up: string[] = [];
   const down: string[] = [];
   if (privileges !== '') {
     if (present !== '') up.push(onDatabase(`grant ${privileges} on ${here} to ${present}`));
     up.push(onDatabase(`revoke ${privileges} on ${here} from public`));
-    down.push(onDatabase(`grant ${privileges} on ${here} to public`));
+    down.push(onDatabase(`grant ${before} on ${here} to public`));
     if (present !== '') down.push(onDatabase(`revoke ${privileges} on ${here} from ${present}`));
   }
   up.push(onDatabase(`grant connect on ${here} to ${ourRoles}`));
   down.push(onDatabase(`revoke connect on ${here} from ${ourRoles}`));
   for (const schema of schemasOf(context)) {
     const name = identifier(schema);
-    if (database.publicCreateSchemas.includes(schema)) {
+    if (database.publicCreateSchemas.includes(schema) || oneTransaction) {
       if (present !== '') up.push(`grant create on schema ${name} to ${present};`);
       up.push(`revoke create on schema ${name} from public;`);
+    }
+    if (database.publicCreateSchemas.includes(schema)) {
       down.push(`grant create on schema ${name} to public;`);
       if (present !== '') down.push(`revoke create on schema ${name} from ${present};`);
     }
@@ -111,14 +116,16 @@ function backup(context: PlanContext, table: OwnedTable): Step {
 function saveOwners({ catalog, ownership }: PlanContext, table: OwnedTable): string[] {
   if (table.key.length === 0) return [];
   const name = literal(table.table);
-  const rule = `coalesce(${ruleExpression(ownership, table, 't')}, ${quarantine(ownership)})`;
+  const rule = ruleOrQuarantine(ownership, table, 't');
+  const owner = `t.${identifier(table.ownerColumn)}`;
+  const said = table.sources.length > 0 ? `\n  or ${rule} <> ${quarantine(ownership)}` : '';
   return [
     `delete from ringfence_rollout.user_id_backup where table_name = ${name};`,
     ...leavesOf(catalog, tableOf(catalog, table.table)).map(
       (leaf) => `insert into ringfence_rollout.user_id_backup (table_name, id, user_id, rule_user_id)
-select ${name}, ${keyText(table, 't')}, t.${identifier(table.ownerColumn)}, ${rule}
+select ${name}, ${keyText(table, 't')}, ${owner}, ${rule}
 from ${leaf} t
-where t.${identifier(table.ownerColumn)} <> ${quarantine(ownership)} or ${rule} <> ${quarantine(ownership)}
+where ${owner} <> ${quarantine(ownership)}${said}
 on conflict (table_name, id) do update set user_id = excluded.user_id, rule_user_id = excluded.rule_user_id, saved_at = now();`,
     ),
   ];

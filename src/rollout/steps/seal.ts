@@ -57,6 +57,15 @@ function endExemption(context: PlanContext, owned: OwnedTable): Step {
     previous === null
       ? `alter table ${owned.table} alter column ${owner} drop default;`
       : `alter table ${owned.table} alter column ${owner} set default ${previous};`;
+  if (context.oneTransaction) {
+    return stepsOf('seal', owned.table)(
+      'default',
+      'a new row belongs to who signed for it',
+      keepsDefault ? null : sql(labels, setDefault),
+      keepsDefault ? null : sql(labels, resetDefault),
+      { lock: 'ACCESS EXCLUSIVE' },
+    );
+  }
   return stepsOf('seal', owned.table)(
     'exemption',
     "end the old application's exemption",

@@ -3,7 +3,8 @@
  * before anybody depends on it. The old application's roles are let through from the first moment.
  */
 import { tableOf } from '../catalog.ts';
-import { columnList, identifier } from '../identifier.ts';
+import { grant, type TableGrants } from '../extras.ts';
+import { identifier } from '../identifier.ts';
 import type { OwnedTable } from '../ownership.ts';
 import type { Step } from '../plan.ts';
 import { schemasOf } from './prepare.ts';
@@ -15,16 +16,16 @@ export function shadow(context: PlanContext): Step[] {
   const whole = stepsOf('shadow', null);
   const { ownership } = context;
   return [
-    whole('role', 'make the probe role', makeProbe(context), dropProbe(context)),
+    whole('role', 'make the probe role', makeProbe(context), dropProbe(context), { onlineOnly: true }),
     ...ownership.owned.flatMap((table) => protect(context, table)),
-    ...ownership.unowned.filter((table) => table.class === 'shared').map((table) => share(table.table)),
+    ...ownership.unowned.filter((table) => table.class === 'shared').map((table) => share(context, table.table)),
     ...closeDoors(context),
     whole(
       'compare',
       'compare what the probe role sees with whose the rows are',
       { kind: 'shadow', tables: ownership.owned.map(({ table, ownerColumn }) => ({ table, ownerColumn })) },
       null,
-      { lock: 'ACCESS SHARE' },
+      { lock: 'ACCESS SHARE', onlineOnly: true },
     ),
   ];
 }
@@ -69,62 +70,100 @@ export function condition(ownerColumn: string): string {
 }
 
 export function legacyPolicy(context: PlanContext, label: string): string {
-  const roles = context.ownership.legacyRoles.map((role) => (role === 'public' ? 'public' : identifier(role)));
+  const roles = context.ownership.legacyRoles.map(identifier);
   if (roles.length === 0) return '';
   return `create policy legacy_application on ${label} to ${roles.join(', ')} using (true) with check (true);`;
 }
 
-const policyNames = ['user_isolation', 'system_mode', 'legacy_application'];
-
 function protect(context: PlanContext, owned: OwnedTable): Step[] {
-  const table = tableOf(context.catalog, owned.table);
   const labels = withPartitions(owned);
-  const own = condition(owned.ownerColumn);
-  const drop = (label: string) => policyNames.map((name) => `drop policy if exists ${name} on ${label};`);
+  const names = context.oneTransaction
+    ? ['user_isolation', 'system_mode']
+    : ['user_isolation', 'system_mode', 'legacy_application'];
+  const further = context.extras.policies.filter((policy) => policy.table === owned.table);
   const up = labels.flatMap((label) => [
-    ...drop(label),
-    `create policy user_isolation on ${label} to ${probe} using (${own}) with check (${own});`,
-    `create policy system_mode on ${label} to ringfence_system using (true) with check (true);`,
-    ...[legacyPolicy(context, label)].filter((statement) => statement !== ''),
+    ...(context.oneTransaction ? [] : names.map((name) => `drop policy if exists ${name} on ${label};`)),
+    ...policies(context, label, owned.ownerColumn),
     `alter table ${label} enable row level security;`,
   ]);
   const down = labels.flatMap((label) => [
     ...(tableOf(context.catalog, label).rowSecurity ? [] : [`alter table ${label} disable row level security;`]),
-    ...drop(label),
+    ...names.map((name) => `drop policy if exists ${name} on ${label};`),
   ]);
   const step = stepsOf('shadow', owned.table);
-  const updatable = table.columns
-    .filter((c) => c.name !== owned.ownerColumn && !c.generated && !owned.key.includes(c.name))
-    .map((c) => c.name);
-  const sequences = context.database.sequences.get(owned.table) ?? [];
+  const title = context.oneTransaction ? 'make the policies' : 'make the policies, binding the probe role alone';
   return [
-    step('policies', 'make the policies, binding the probe role alone', sql(labels, ...up), sql(labels, ...down), {
-      lock: 'ACCESS EXCLUSIVE',
-    }),
-    step(
-      'grants',
-      'let the isolated application work with it',
-      sql(
-        [],
-        `grant select, insert, delete${updatable.length > 0 ? `, update (${columnList(updatable)})` : ''} on table ${owned.table} to ringfence_app;`,
-        `grant select, insert, update, delete on table ${owned.table} to ringfence_system;`,
-        ...sequences.map((sequence) => `grant usage on sequence ${sequence} to ringfence_app, ringfence_system;`),
-      ),
-      sql(
-        [],
-        `revoke all on table ${owned.table} from ringfence_app, ringfence_system;`,
-        ...sequences.map((sequence) => `revoke all on sequence ${sequence} from ringfence_app, ringfence_system;`),
+    step('policies', title, sql(labels, ...up), sql(labels, ...down), { lock: 'ACCESS EXCLUSIVE' }),
+    ...further.map(({ name, definition }) =>
+      step(
+        `policy ${name}`,
+        `make the policy ${name}`,
+        sql([owned.table], `drop policy if exists ${identifier(name)} on ${owned.table};`, `${definition};`),
+        sql([owned.table], `drop policy if exists ${identifier(name)} on ${owned.table};`),
+        { lock: 'ACCESS EXCLUSIVE' },
       ),
     ),
+    grants(context, owned),
   ];
 }
 
-function share(label: string): Step {
+function policies(context: PlanContext, label: string, ownerColumn: string): string[] {
+  const own = condition(ownerColumn);
+  const bound = context.oneTransaction ? 'public' : probe;
+  return [
+    `create policy user_isolation on ${label} to ${bound}
+  using (${own}) with check (${own});`,
+    `create policy system_mode on ${label} to ringfence_system using (true) with check (true);`,
+    ...[context.oneTransaction ? '' : legacyPolicy(context, label)].filter((statement) => statement !== ''),
+  ];
+}
+
+/** As the product says, else all but changing whose a row is, or which. */
+function grants(context: PlanContext, owned: OwnedTable): Step {
+  const { appRole } = context.ownership;
+  const said: Readonly<Record<string, TableGrants>> = {
+    [appRole]: context.extras.grants[owned.table] ?? mostGrants(context, owned),
+    ringfence_system: { select: 'all', insert: 'all', update: 'all', delete: true },
+    ...context.extras.furtherGrants[owned.table],
+  };
+  const roles = Object.keys(said).map(identifier).join(', ');
+  const sequences = context.database.sequences.get(owned.table) ?? [];
+  return stepsOf('shadow', owned.table)(
+    'grants',
+    'let the isolated application work with it',
+    sql(
+      [],
+      `revoke all on table ${owned.table} from ${context.oneTransaction ? `public, ${roles}` : roles};`,
+      ...Object.entries(said).flatMap(([role, allowed]) => grant(owned.table, role, allowed)),
+      ...sequences.map((sequence) => `grant usage on sequence ${sequence} to ringfence_app, ringfence_system;`),
+    ),
+    sql(
+      [],
+      `revoke all on table ${owned.table} from ${roles};`,
+      ...sequences.map((sequence) => `revoke all on sequence ${sequence} from ringfence_app, ringfence_system;`),
+    ),
+  );
+}
+
+function mostGrants({ catalog }: PlanContext, owned: OwnedTable): TableGrants {
+  const fixed = new Set([owned.ownerColumn, ...owned.key]);
+  const update = tableOf(catalog, owned.table).columns.filter((c) => !c.generated && !fixed.has(c.name));
+  return { select: 'all', insert: 'all', update: update.map((c) => c.name), delete: true };
+}
+
+function share({ extras, oneTransaction }: PlanContext, label: string): Step {
+  const reads: TableGrants = { select: 'all', insert: [], update: [], delete: false };
+  const said = { ringfence_app: reads, ringfence_system: reads, ...extras.furtherGrants[label] };
+  const roles = Object.keys(said).map(identifier).join(', ');
   return stepsOf('shadow', label)(
     'grants',
     'let the isolated application read it',
-    sql([], `grant select on table ${label} to ringfence_app, ringfence_system;`),
-    sql([], `revoke all on table ${label} from ringfence_app, ringfence_system;`),
+    sql(
+      [],
+      ...(oneTransaction ? [`revoke all on table ${label} from public;`] : []),
+      ...Object.entries(said).flatMap(([role, allowed]) => grant(label, role, allowed)),
+    ),
+    sql([], `revoke all on table ${label} from ${roles};`),
   );
 }
 
@@ -133,10 +172,7 @@ function share(label: string): Step {
  * by default. Those who are there keep them by name; the application's role is not among those.
  */
 function closeDoors({ database, ownership }: PlanContext): Step[] {
-  const roles = ownership.legacyRoles
-    .filter((role) => role !== 'public')
-    .map(identifier)
-    .join(', ');
+  const roles = ownership.legacyRoles.map(identifier).join(', ');
   return database.open.map(({ kind, name, privileges }) => {
     const object = `${kind === 'function' ? 'function' : kind === 'procedure' ? 'procedure' : 'table'} ${name}`;
     const list = privileges.join(', ');

@@ -1,6 +1,7 @@
 /** Short forms in which the phases write their steps. */
 import type { Catalog, Table, TableLabel } from '../catalog.ts';
 import { tableOf } from '../catalog.ts';
+import type { Extras } from '../extras.ts';
 import type { OwnedTable, Ownership } from '../ownership.ts';
 import type { Action, LockLevel, Phase, Step } from '../plan.ts';
 
@@ -8,6 +9,9 @@ export interface PlanContext {
   readonly catalog: Catalog;
   readonly ownership: Ownership;
   readonly database: DatabasePrivileges;
+  readonly extras: Extras;
+  /** For a script that is one transaction: what only serves a running old application is left out. */
+  readonly oneTransaction: boolean;
 }
 
 /** What everybody may do in the database today; taken away and given to those who are there, so that nothing breaks. */

@@ -1,31 +1,12 @@
 /** What a database should look like: whose its rows are, how far the rollout has come, and what is meant to be otherwise. */
 import type { Catalog, Table, TableLabel } from '../catalog.ts';
+import { type Extras, noExtras, type TableGrants } from '../extras.ts';
 import { identifier } from '../identifier.ts';
 import type { OwnedTable, Ownership } from '../ownership.ts';
 import { type Phase, type Plan, phases } from '../plan.ts';
 
-/** Columns, or the whole table. */
-export type Columns = 'all' | readonly string[];
-
-/** What the application's role may do on a table. */
-export interface TableGrants {
-  readonly select: Columns;
-  readonly insert: Columns;
-  readonly update: Columns;
-  readonly delete: boolean;
-}
-
-/** What is otherwise than the rule on purpose. Everything else that is there besides is a fault. */
-export interface Extras {
-  /** Further policies: the table, and CREATE POLICY as the catalogue has it. */
-  readonly policies: readonly { readonly table: TableLabel; readonly definition: string }[];
-  /** Grants of the application's role that are not those of the table's class. */
-  readonly grants: Readonly<Record<TableLabel, TableGrants>>;
-  /** SECURITY DEFINER functions that were looked at and may be called: as regprocedure has them. */
-  readonly functions: readonly string[];
-}
-
-export const noExtras: Extras = { policies: [], grants: {}, functions: [] };
+export type { Columns, Extras, TableGrants } from '../extras.ts';
+export { noExtras };
 
 export interface Expectation {
   readonly ownership: Ownership;
