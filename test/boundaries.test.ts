@@ -30,6 +30,8 @@ test.each([
   ['src/contract/x.ts', '../errors.ts', 'The contract is read by the browser too'],
   ['src/isolation/x.ts', '../repositories/projects.ts', 'The isolation core knows nothing of the product'],
   ['src/isolation/x.ts', '../config.ts', 'The isolation core knows nothing of the product'],
+  ['src/rollout/x.ts', '../database/owner.ts', 'The rollout knows Postgres and nothing of our product'],
+  ['src/rollout/x.ts', '../config.ts', 'The rollout knows Postgres and nothing of our product'],
   ['src/repositories/x.ts', '../work/change.ts', 'SQL does not know requests or rules'],
   ['src/work/x.ts', 'pg', 'Only src/database, src/isolation and the repositories speak to Postgres'],
   ['src/work/x.ts', '../http/reply.ts', 'An operation takes a scope and plain values'],

@@ -106,7 +106,12 @@ export function jwtFinding({ jwt, jwks, database }: Pick<Config, 'jwt' | 'jwks' 
   if (jwt.secretKey === undefined) {
     return database.kind === 'embedded'
       ? pass(check, 'JWT_SECRET_KEY', 'It is not set; the server makes one and keeps it in its data directory (G9).')
-      : fail(check, 'JWT_SECRET_KEY', 'It is not set (G9).', 'Make one with: openssl rand -base64 48');
+      : warn(
+          check,
+          'JWT_SECRET_KEY',
+          'It is not set; our own server needs it, another application checks its tokens by itself (G9).',
+          'Where our server is to be used, make one with: openssl rand -base64 48',
+        );
   }
   const least = { HS256: minimumSecretBytes, HS384: 48, HS512: 64 }[jwt.algorithm];
   const weakness = secretWeakness(jwt.secretKey, least);
