@@ -9,7 +9,8 @@ import { type Phase, type Plan, phases, type Step, upTo } from '../rollout/plan.
 import { bytesText, durationText } from '../rollout/preflight/amounts.ts';
 import { lookUpPlan, resolvePlan } from '../rollout/resolve-plan.ts';
 import { loadRolloutConfig } from '../rollout/rollout-config.ts';
-import { applyPlan, type RunSummary } from '../rollout/run/runner.ts';
+import { applyPlan } from '../rollout/run/runner.ts';
+import type { RunSummary } from '../rollout/run/tally.ts';
 import { readLedger } from '../rollout/state.ts';
 import { withOwnedDatabase } from './database.ts';
 import { interruptible } from './interrupt.ts';

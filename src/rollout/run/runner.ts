@@ -5,80 +5,36 @@
 import { monotonicMs } from '../../clock.ts';
 import { Problem, problem } from '../../errors.ts';
 import { type Connection, databaseFault, isConnectionLoss, messageOf } from '../connection.ts';
-import { type Action, backTo, type Phase, type Plan, phases, type Step, upTo } from '../plan.ts';
+import { backTo, type Phase, type Plan, phases, type Step, upTo } from '../plan.ts';
 import {
   distrust,
   freeze,
   installState,
   type LedgerEntry,
-  markDone,
-  markRunning,
   markUndone,
   readFrozenPlan,
   readLedger,
   recordEvent,
 } from '../state.ts';
-import { backfill } from './backfill.ts';
-import { runCheck } from './check.ts';
-import { buildIndex, dropIndex } from './concurrent-index.ts';
 import { withRolloutLock } from './lock.ts';
-import { type Observer, openObserver } from './observer.ts';
-import { reconcile } from './reconcile.ts';
-import { clearRunning, writeRunning } from './running.ts';
-import { saveOwners } from './save-owners.ts';
-import { compareShadow } from './shadow-compare.ts';
-import { runUnderShortLock } from './short-lock.ts';
-import {
-  type Detail,
-  type Direction,
-  defaultSettings,
-  type Progress,
-  type RunEvent,
-  type RunSettings,
-  type StepRun,
-  Stopped,
-  stopIfAsked,
-} from './step-run.ts';
-import { defaultLimits, startThrottle, type Throttle, type ThrottleLimits } from './throttle.ts';
-import { validateConstraint } from './validate.ts';
+import { openObserver } from './observer.ts';
+import { type Consent, type RunContext, type RunOptions, runStep } from './run-step.ts';
+import { clearRunning } from './running.ts';
+import { type Direction, Stopped, stopIfAsked } from './step-run.ts';
+import { type RunSummary, startTally, type Tally } from './tally.ts';
 
-interface CommonOptions extends Partial<Omit<RunSettings, 'throttle'>> {
-  readonly throttle?: Partial<ThrottleLimits>;
-  readonly onEvent?: (event: RunEvent) => void;
-  /** Aborted when the run is to stop at the next good place. */
-  readonly signal?: AbortSignal;
-}
-
-export interface ApplyOptions extends CommonOptions {
+export interface ApplyOptions extends RunOptions {
   /** The last phase to run; without it `cutover`, up to which the old application goes on as before. */
   readonly until?: Phase;
   /** Seal although the old application is there still. */
   readonly force?: boolean;
 }
 
-export interface RollbackOptions extends CommonOptions {
+export interface RollbackOptions extends RunOptions {
   /** The phase to be left standing; null takes everything back. */
   readonly to: Phase | null;
   /** Do not refuse when rows of two users have come to share an id: those in the way are set aside. */
   readonly acceptDataLoss?: boolean;
-}
-
-export interface RunSummary {
-  readonly direction: Direction;
-  readonly planHash: string;
-  /** Steps that were run now. */
-  readonly steps: number;
-  readonly milliseconds: number;
-  readonly rows: number;
-  /** WAL of the whole server meanwhile; null where it cannot be read. */
-  readonly walBytes: number | null;
-  /** The longest that a step may have kept somebody waiting: from its first request for a lock to its commit. */
-  readonly longestLockMs: number;
-  readonly longestLockStep: string | null;
-  /** Rows that stood in the way back and were set aside. */
-  readonly displaced: number;
-  /** Steps of the plan that are not done now. */
-  readonly left: number;
 }
 
 /**
@@ -129,11 +85,9 @@ async function putInForce(client: Connection, plan: Plan): Promise<void> {
   await freeze(client, plan);
 }
 
-interface WalkOptions {
+interface WalkOptions extends Consent {
   /** Steps whose inverse is run; of the others it only counts that they are taken back. */
   readonly inverses?: ReadonlySet<Step>;
-  readonly acceptDataLoss?: boolean;
-  readonly force?: boolean;
 }
 
 interface Walker {
@@ -150,7 +104,7 @@ async function run(
   url: string,
   verb: 'apply' | 'rollback',
   plan: Plan,
-  options: CommonOptions,
+  options: RunOptions,
   work: (walker: Walker) => Promise<void>,
 ): Promise<RunSummary> {
   return withRolloutLock(url, verb, async (client, lost) => {
@@ -159,7 +113,7 @@ async function run(
     await installState(client);
     const observer = await openObserver(url);
     const signal = AbortSignal.any([lost, ...(options.signal ? [options.signal] : [])]);
-    const tally = startTally(verb === 'apply' ? 'up' : 'down', plan, await walPosition(client));
+    const tally = await startTally(verb === 'apply' ? 'up' : 'down', plan, client);
     const context = { url, plan, options, client, observer, signal, tally };
     try {
       await work({ client, walk: (...walk) => walkSteps(context, ...walk) });
@@ -173,18 +127,8 @@ async function run(
   });
 }
 
-interface Context {
-  readonly url: string;
-  readonly plan: Plan;
-  readonly options: CommonOptions;
-  readonly client: Connection;
-  readonly observer: Observer;
-  readonly signal: AbortSignal;
-  readonly tally: Tally;
-}
-
 async function walkSteps(
-  context: Context,
+  context: RunContext & { readonly tally: Tally },
   direction: Direction,
   steps: readonly Step[],
   due: (step: Step, entry: LedgerEntry | undefined) => boolean,
@@ -236,143 +180,8 @@ async function skipInverse(client: Connection, plan: Plan, step: Step): Promise<
   }
 }
 
-async function runStep(
-  context: Context,
-  direction: Direction,
-  step: Step,
-  { acceptDataLoss = false, force = false }: WalkOptions,
-): Promise<Detail> {
-  const { client, observer, options, plan } = context;
-  const action = step[direction];
-  const mark = direction === 'up' ? markDone : markUndone;
-  let finished: Detail | null = null;
-  const reporter = await startReporter(context, direction, step);
-  const stepRun: StepRun = {
-    url: context.url,
-    client,
-    observe: (look) => observer.look(look),
-    planHash: plan.hash,
-    step,
-    direction,
-    signal: context.signal,
-    acceptDataLoss,
-    force,
-    options: {
-      workers: options.workers ?? defaultSettings.workers,
-      lockRetryMs: options.lockRetryMs ?? defaultSettings.lockRetryMs,
-      rowLockRetryMs: options.rowLockRetryMs ?? defaultSettings.rowLockRetryMs,
-      throttle: { ...defaultLimits, ...options.throttle },
-    },
-    async finish(connection, detail) {
-      await mark(connection, plan.hash, step.id, detail);
-      finished = detail;
-    },
-    report: reporter.report,
-    say: (message) => options.onEvent?.({ kind: 'note', message }),
-  };
-  try {
-    // Also on the way back: what is half taken back must not count as done.
-    if (action !== null && leavesTraces(action, direction)) await markRunning(client, plan.hash, step.id);
-    await runAction(stepRun, action);
-  } finally {
-    reporter.stop();
-  }
-  if (finished === null) throw new Error(`${step.id} ended without an entry in the ledger`);
-  return finished;
-}
-
-/** One transaction is there or not; a look changes nothing, so that a refused way back leaves the step as it was. */
-function leavesTraces(action: Action, direction: Direction): boolean {
-  if (action.kind === 'check' || action.kind === 'shadow') return direction === 'up';
-  return action.kind !== 'sql';
-}
-
-async function runAction(stepRun: StepRun, action: Action | null): Promise<void> {
-  switch (action?.kind) {
-    case undefined:
-      return stepRun.finish(stepRun.client, {});
-    case 'sql':
-      return runUnderShortLock(stepRun, action);
-    case 'index':
-      return buildIndex(stepRun, action);
-    case 'dropIndex':
-      return dropIndex(stepRun, action);
-    case 'validate':
-      return validateConstraint(stepRun, action);
-    case 'check':
-      return runCheck(stepRun, action);
-    case 'shadow':
-      return compareShadow(stepRun, action);
-    case 'saveOwners':
-      return saveOwners(stepRun, action);
-    case 'backfill':
-      return withThrottle(stepRun, action.sweep.leaves, (throttle) => backfill(stepRun, action, throttle));
-    case 'reconcile':
-      return withThrottle(
-        stepRun,
-        action.sweeps.flatMap((sweep) => sweep.leaves),
-        (throttle) => reconcile(stepRun, action, throttle),
-      );
-  }
-}
-
-async function withThrottle(
-  stepRun: StepRun,
-  leaves: readonly string[],
-  work: (throttle: Throttle) => Promise<void>,
-): Promise<void> {
-  const throttle = await startThrottle(stepRun.url, leaves[0] ?? 'pg_catalog.pg_class', stepRun.options.throttle, {
-    say: stepRun.say,
-    onReason: (reason) => stepRun.report({ note: reason === null ? null : `held back: ${reason}` }),
-  });
-  try {
-    await work(throttle);
-  } finally {
-    await throttle.stop();
-  }
-}
-
-const noProgress: Progress = {
-  done: 0,
-  total: null,
-  unit: 'blocks',
-  rows: 0,
-  rowsPerSecond: null,
-  secondsLeft: null,
-  note: null,
-};
-const writeEveryMs = 1_000;
-
-/** Hands progress on, and writes it for `status` once a second while the step runs. */
-async function startReporter(context: Context, direction: Direction, step: Step) {
-  const { rows } = await context.client.query<{ pid: number }>('select pg_backend_pid() as pid');
-  const pid = rows[0]?.pid ?? 0;
-  let progress: Progress | null = null;
-  let writing = false;
-  const write = () => {
-    if (writing) return;
-    writing = true;
-    context.observer
-      .look((client) => writeRunning(client, { pid, direction, stepId: step.id, progress }))
-      // That nobody can look on is no reason to stop.
-      .catch(() => {})
-      .finally(() => {
-        writing = false;
-      });
-  };
-  write();
-  const timer = setInterval(write, writeEveryMs);
-  return {
-    report(change: Partial<Progress>) {
-      progress = { ...(progress ?? noProgress), ...change };
-      context.options.onEvent?.({ kind: 'progress', step, progress });
-    },
-    stop: () => clearInterval(timer),
-  };
-}
-
 /** What stands and how to go on, whatever happened. A Problem of the step keeps its code. */
-function stepFault(error: unknown, direction: Direction, step: string, { options, signal }: Context): unknown {
+function stepFault(error: unknown, direction: Direction, step: string, { options, signal }: RunContext): unknown {
   const again = direction === 'up' ? '`ringfence apply`' : '`ringfence rollback`';
   const other = direction === 'up' ? '`ringfence rollback` to take it back' : '`ringfence apply` to put it back';
   const goOn = `run ${again} again to go on, or ${other}`;
@@ -401,50 +210,4 @@ function stepFault(error: unknown, direction: Direction, step: string, { options
 
 function lowerFirst(text: string): string {
   return text.charAt(0).toLowerCase() + text.slice(1);
-}
-
-interface Tally {
-  add(step: Step, detail: Detail): void;
-  end(client: Connection): Promise<RunSummary>;
-}
-
-function startTally(direction: Direction, plan: Plan, walAtStart: number | null): Tally {
-  const started = monotonicMs();
-  let [steps, rows, displaced, longestLockMs] = [0, 0, 0, 0];
-  let longestLockStep: string | null = null;
-  return {
-    add(step, detail) {
-      steps++;
-      rows += detail.rows ?? 0;
-      displaced += detail.displaced ?? 0;
-      if ((detail.lockMs ?? 0) <= longestLockMs) return;
-      longestLockMs = detail.lockMs ?? 0;
-      longestLockStep = step.id;
-    },
-    async end(client) {
-      const walNow = await walPosition(client);
-      const ledger = await readLedger(client, plan.hash);
-      return {
-        direction,
-        planHash: plan.hash,
-        steps,
-        milliseconds: Math.round(monotonicMs() - started),
-        rows,
-        walBytes: walAtStart === null || walNow === null ? null : walNow - walAtStart,
-        longestLockMs,
-        longestLockStep,
-        displaced,
-        left: plan.steps.filter((step) => ledger.get(step.id)?.state !== 'done').length,
-      };
-    },
-  };
-}
-
-async function walPosition(client: Connection): Promise<number | null> {
-  try {
-    const { rows } = await client.query<{ bytes: number }>("select (pg_current_wal_lsn() - '0/0')::float8 as bytes");
-    return rows[0]?.bytes ?? null;
-  } catch {
-    return null;
-  }
 }
