@@ -19,6 +19,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { startWriters } from '../../../test/support/backup-writers.ts';
 import { statement } from '../../../test/support/postgres.ts';
 import { locateCluster } from '../../database/cluster.ts';
 import { type EmbeddedPostgres, startEmbeddedPostgres } from '../../database/embedded.ts';
@@ -31,7 +32,6 @@ import { listDataDirectory } from './data-directory.ts';
 import { type BaseManifest, readManifest } from './manifest.ts';
 import { markRestorePoint } from './restore-point.ts';
 import type { LocalServer } from './scratch-server.ts';
-import { startWriters } from './writers.testing.ts';
 
 let root: string;
 let postgres: EmbeddedPostgres;

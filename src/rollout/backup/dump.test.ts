@@ -20,6 +20,7 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
+import { startWriters } from '../../../test/support/backup-writers.ts';
 import { statement, withDatabase } from '../../../test/support/postgres.ts';
 import { waitUntil } from '../../database/processes.ts';
 import { asAccount, chooseAccount } from '../../database/unprivileged.ts';
@@ -30,7 +31,6 @@ import { type BackupOptions, planBackup, takeBackup, verifyBackup } from './back
 import { findClientPrograms } from './client-programs.ts';
 import { dumpFile } from './dump.ts';
 import { readManifest } from './manifest.ts';
-import { startWriters } from './writers.testing.ts';
 
 interface Server {
   readonly url: string;

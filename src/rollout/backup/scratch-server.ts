@@ -4,7 +4,17 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { chownSync, closeSync, constants, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  chownSync,
+  closeSync,
+  constants,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { chmod, chown, copyFile, mkdir, readdir } from 'node:fs/promises';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
@@ -45,8 +55,7 @@ export async function startScratchServer(
   signal: AbortSignal,
 ): Promise<ScratchServer> {
   await copyTree(base, directory, server.account, signal);
-  // Short, since a socket's path may have 107 bytes; closed to others.
-  const sockets = mkdtempSync(join(tmpdir(), 'ringfence-'));
+  const sockets = makeSocketDirectory(directory);
   const end = () => rmSync(sockets, { recursive: true, force: true });
   try {
     writeAccessRules(sockets, server, role);
@@ -66,6 +75,17 @@ export async function startScratchServer(
     end();
     throw error;
   }
+}
+
+/** sun_path of a socket's address has 107 bytes and an end (104 on macOS), of which `/.s.PGSQL.5432` needs 14. */
+const socketDirectoryBytes = 88;
+
+/** Closed to others; beside the copy, where the account surely gets to, unless that path is too long. */
+function makeSocketDirectory(copy: string): string {
+  const beside = `${copy}.s`;
+  if (Buffer.byteLength(beside) > socketDirectoryBytes) return mkdtempSync(join(tmpdir(), 'ringfence-'));
+  mkdirSync(beside, { mode: 0o700 });
+  return beside;
 }
 
 /** A reflink where the file system can, which costs neither time nor room; else a copy. */

@@ -1,6 +1,6 @@
 /** Writers for the tests of backups: several tables in one transaction, commits all the time. */
 import pg from 'pg';
-import { monotonicMs } from '../../clock.ts';
+import { monotonicMs } from '../../src/clock.ts';
 
 export interface Writers {
   stop(): Promise<{ writes: number; longestWaitMs: number }>;
