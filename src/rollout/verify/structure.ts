@@ -122,10 +122,10 @@ function indexFaults(guarded: Guarded): Finding[] {
       ),
     );
   const leading = table.indexes.filter((i) => i.columns[0] === owned.ownerColumn && i.valid && !i.partial);
-  // The guide looks for it by name (G77); one that was there before will do, partitions name theirs themselves, account
-  // tables have it in their key.
+  // The guide looks for it by name (G77). What had owners before keeps its indexes, partitions name theirs themselves.
   const byName = leading.some((i) => i.columns.length === 1 || indexNames(guarded).includes(i.name));
-  if (leading.length === 0 || (owned.class === 'owned' && !isPartition && !byName)) {
+  const asPlanned = byName || owned.class === 'account' || owned.adopted || isPartition;
+  if (leading.length === 0 || !asPlanned) {
     const [name = ''] = indexNames(guarded);
     const create = `create index concurrently ${identifier(name)} on ${label} (${identifier(owned.ownerColumn)})`;
     faults.push(

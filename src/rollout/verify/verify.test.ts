@@ -8,9 +8,12 @@ import { withOwner } from '../../database/owner.ts';
 import { closeDatabase } from '../../database/provision.ts';
 import { quarantineUserId } from '../../isolation/owned-tables.ts';
 import type { Finding } from '../finding.ts';
+import { appRoleCheck } from './app-role.ts';
 import type { Expectation } from './expectation.ts';
 import { fingerprint } from './fingerprint.ts';
-import { guardChecks } from './guard.ts';
+import { grantCheck } from './grants.ts';
+import { identityCheck } from './identity-function.ts';
+import { policyCheck } from './policies.ts';
 import { reachChecks } from './reach.ts';
 import { structureChecks } from './structure.ts';
 import { readContext, verifyDatabase } from './verify.ts';
@@ -61,7 +64,7 @@ const faultsOf = (findings: readonly Finding[]): Fault[] =>
 /** What can be told from the catalogue alone. */
 async function look(changes: Partial<Expectation> = {}): Promise<Fault[]> {
   const context = await readContext(client, { ...expectation, ...changes });
-  const checks = [...structureChecks, ...guardChecks, ...reachChecks];
+  const checks = [...structureChecks, policyCheck, appRoleCheck, grantCheck, identityCheck, ...reachChecks];
   const findings = await Promise.all(checks.map((check) => check.run(context)));
   return faultsOf(findings.flat());
 }
@@ -84,7 +87,7 @@ test('our own schema passes, with every kind of probe run', async () => {
 
 test('it leaves nothing behind', async () => {
   const state = `select (select count(*) from ringfence.identity_keys) as keys, (select count(*) from tasks) as tasks,
-    (select count(*) from pg_auth_members) as members, current_user, current_setting('ringfence.identity', true) as identity`;
+    (select count(*) from pg_auth_members where member = current_user::regrole) as members, current_user, current_setting('ringfence.identity', true) as identity`;
   const before = await client.query(state);
   await verify();
   expect((await client.query(state)).rows).toEqual(before.rows);
@@ -273,6 +276,15 @@ const guarding: Defect[] = [
     faults: [['fail', 'grant-missing', 'public.tasks']],
   },
   {
+    name: 'more for the role that signs in than that takes',
+    make: 'grant delete on users to ringfence_accounts; revoke insert on sessions from ringfence_accounts',
+    undo: 'revoke delete on users from ringfence_accounts; grant insert (user_id, id, token_hash, expires_at, user_agent) on sessions to ringfence_accounts',
+    faults: [
+      ['fail', 'grant-excess', 'public.users'],
+      ['fail', 'grant-missing', 'public.sessions'],
+    ],
+  },
+  {
     name: 'everybody',
     make: 'grant select on tasks to public',
     undo: 'revoke select on tasks from public',
@@ -375,17 +387,19 @@ describe('each defect is found, and nothing else', () => {
   });
 
   test('a role that the application is a member of', async () => {
-    const role = `verify_${randomUUID().slice(0, 8)}`;
-    await client.query(
-      `create role ${role} bypassrls; grant truncate on tasks to ${role}; grant ${role} to ringfence_app`,
-    );
+    // Roles are the whole server's, and other tests' applications work as ringfence_app.
+    const [app, above] = [`verify_app_${randomUUID().slice(0, 8)}`, `verify_${randomUUID().slice(0, 8)}`];
+    await client.query(`create role ${app}; create role ${above} bypassrls in role pg_read_all_data;
+      grant truncate on tasks to ${above}; grant ${above} to ${app}`);
     try {
-      expect(await look()).toEqual([
-        ['fail', 'app-role', 'role ringfence_app'],
+      const faults = await look({ ownership: { ...ownSchema, appRole: app } });
+      expect(faults.filter(([, check]) => check !== 'grant-missing')).toEqual([
+        ['fail', 'app-role', `role ${app}`],
+        ['fail', 'app-role', `role ${app}`],
         ['fail', 'grant-excess', 'public.tasks'],
       ]);
     } finally {
-      await client.query(`revoke all on tasks from ${role}; drop role ${role}`);
+      await client.query(`revoke all on tasks from ${above}; drop role ${app}, ${above}`);
     }
   });
 });
@@ -540,7 +554,9 @@ describe('an owner of tables who is no superuser', () => {
         "select c.oid::regclass::text as name from pg_class c where relkind = 'r' and relnamespace in ('public'::regnamespace, 'ringfence'::regnamespace)",
       );
       for (const { name } of tables) await client.query(`alter table ${name} owner to ${role}`);
-      await client.query(`alter schema ringfence owner to ${role}`);
+      await client.query(
+        `alter schema ringfence owner to ${role}; alter function ringfence.current_user_id() owner to ${role}`,
+      );
       const url = new URL(database.url);
       url.username = role;
       url.password = 'x';
@@ -550,6 +566,8 @@ describe('an owner of tables who is no superuser', () => {
         const result = await verifyDatabase(owner, expectation);
         expect(faultsOf(result.findings)).toEqual([]);
         expect(result.summary.probedTables).toBe(ownSchema.owned.length);
+        const seen = await owner.query('select count(*) from projects').catch((error: pg.DatabaseError) => error.code);
+        expect(seen).toBe('RF001');
       } finally {
         await owner.end();
       }

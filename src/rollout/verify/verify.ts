@@ -3,12 +3,15 @@ import type { ClientBase } from 'pg';
 import { monotonicMs } from '../../clock.ts';
 import { readCatalog } from '../catalog.ts';
 import { type Finding, fail, pass, warn } from '../finding.ts';
+import { appRoleCheck } from './app-role.ts';
 import type { Check, Context } from './check.ts';
 import { dataChecks, notDone, type OwnerlessRows } from './data.ts';
 import { type Expectation, guardedTables, hasReached } from './expectation.ts';
 import { readFacts } from './facts.ts';
 import { type Fingerprint, fingerprint } from './fingerprint.ts';
-import { guardChecks } from './guard.ts';
+import { grantCheck } from './grants.ts';
+import { identityCheck } from './identity-function.ts';
+import { policyCheck } from './policies.ts';
 import { type ProbeCount, probeChecks } from './probes.ts';
 import { reachChecks } from './reach.ts';
 import { structureChecks } from './structure.ts';
@@ -16,6 +19,8 @@ import { structureChecks } from './structure.ts';
 export interface VerifySummary {
   readonly tables: number;
   readonly probedTables: number;
+  /** Without a row: only adding one could be tried there. */
+  readonly emptyTables: number;
   readonly probes: number;
   readonly milliseconds: number;
   /** The guide's table of rows without an owner (G18). */
@@ -50,9 +55,18 @@ export async function verifyDatabase(
 ): Promise<Verification> {
   const started = monotonicMs();
   const ownerless: OwnerlessRows[] = [];
-  const count: ProbeCount = { tables: 0, probes: 0 };
+  const count: ProbeCount = { tables: 0, empty: 0, probes: 0 };
   const context = await readContext(client, expectation);
-  const checks = [...structureChecks, ...guardChecks, ...reachChecks, ...dataChecks(ownerless), ...probeChecks(count)];
+  const checks = [
+    ...structureChecks,
+    policyCheck,
+    appRoleCheck,
+    grantCheck,
+    identityCheck,
+    ...reachChecks,
+    ...dataChecks(ownerless),
+    ...probeChecks(count),
+  ];
   const findings = stage(expectation);
   for (const check of checks.filter(({ since }) => hasReached(expectation, since))) {
     onCheck(check.name);
@@ -63,6 +77,7 @@ export async function verifyDatabase(
     summary: {
       tables: context.guarded.length,
       probedTables: count.tables,
+      emptyTables: count.empty,
       probes: count.probes,
       milliseconds: Math.round(monotonicMs() - started),
       ownerless,
