@@ -16,7 +16,16 @@ import { installState, recordEvent, stateInstalled } from '../state.ts';
 import { bondsOf, ownedTableNamed } from './bonds.ts';
 import { addressOf, type Claims, claimsTable, readClaims } from './claims.ts';
 import { asConflict, type Conflict, type Conflicts, findConflicts, giveUpReferences, none } from './conflicts.ts';
-import { addDependants, addRoots, createMoving, type Estate, moveAll, movingTable, type Roots } from './moving.ts';
+import {
+  addDependants,
+  addRoots,
+  createMoving,
+  differs,
+  type Estate,
+  moveAll,
+  movingTable,
+  type Roots,
+} from './moving.ts';
 import { recordOverrides } from './overrides.ts';
 import { type Reach, reachOf } from './reach.ts';
 import { readStanding, type Standing } from './standing.ts';
@@ -310,7 +319,7 @@ async function countOthers({ reach }: Use, { table, from, condition, taken, targ
   if (taken === 'true') return 0;
   const [row] = await reach.onRows<{ rows: number }>(
     `select count(*)::int as rows from ${table.table} t${from}
-    where (${condition}) and not (${taken}) and t.${identifier(table.ownerColumn)} <> ${target}`,
+    where (${condition}) and not (${taken}) and ${differs(`t.${identifier(table.ownerColumn)}`, target)}`,
     values,
   );
   return row?.rows ?? 0;

@@ -19,6 +19,8 @@ export interface Bond {
   readonly enforced: boolean;
   /** The key without the owner is still there, up to `contract`: the columns alone say which row is meant. */
   readonly unambiguous: boolean;
+  /** Children of a row are found by an index on owner and columns. */
+  readonly indexed: boolean;
   /** What ON DELETE SET NULL would set; null where the reference may not be given up. */
   readonly clearable: readonly string[] | null;
 }
@@ -57,8 +59,17 @@ function bondOf(child: OwnedTable, parent: OwnedTable, fk: ForeignKey, catalog: 
     referencedColumns: rest.map(([, to]) => to),
     enforced,
     unambiguous: !enforced,
+    indexed: isIndexed(child, columns, catalog),
     clearable: clearable(child, fk, columns, catalog),
   };
+}
+
+function isIndexed(child: OwnedTable, columns: readonly string[], catalog: Catalog): boolean {
+  const wanted = [child.ownerColumn, ...columns];
+  return tableOf(catalog, child.table).indexes.some(
+    ({ columns: has, valid, partial }) =>
+      valid && !partial && wanted.every((column) => has.slice(0, wanted.length).includes(column)),
+  );
 }
 
 function clearable(child: OwnedTable, fk: ForeignKey, columns: readonly string[], catalog: Catalog) {

@@ -4,7 +4,7 @@ import { type Catalog, type Index, type Table, tableOf } from '../catalog.ts';
 import { identifier } from '../identifier.ts';
 import type { OwnedTable } from '../ownership.ts';
 import type { Bond } from './bonds.ts';
-import { childrenOfMoving, type Estate, movingTable, ownerOf, pairsOf } from './moving.ts';
+import { childrenOfMoving, differs, type Estate, lookUp, movingTable, ownerOf, pairsOf } from './moving.ts';
 import type { Reach } from './reach.ts';
 
 /**
@@ -84,7 +84,7 @@ async function leaveOut(reach: Reach, estate: Estate, bond: Bond): Promise<numbe
 
 /** Rows that go, and rows which refer to them and do not. */
 function childrenLeft(estate: Estate, bond: Bond): string {
-  return `${childrenOfMoving(estate, bond)} and not m.stays and c.${ownerOf(bond.child)} <> m.target and not exists (
+  return `${childrenOfMoving(estate, bond)} and not m.stays and ${differs(`c.${ownerOf(bond.child)}`, 'm.target')} and not exists (
           select from ${movingTable} k
           where k.table_no = ${estate.tables.indexOf(bond.child)} and k.leaf = c.tableoid and k.place = c.ctid and not k.stays
         )`;
@@ -127,7 +127,7 @@ function crossing(estate: Estate, bond: Bond): string {
   const sameOwner = bond.unambiguous ? '' : ` and p.${owner} = c.${ownerOf(bond.child)}`;
   return `from ${movingTable} m
         join ${bond.child.table} c on c.tableoid = m.leaf and c.ctid = m.place
-        join ${bond.parent.table} p on ${pairsOf(bond)}${sameOwner}
+        ${lookUp(bond.parent, 'p', `${pairsOf(bond)}${sameOwner}`)}
         left join ${movingTable} n on n.table_no = ${parent} and n.leaf = p.tableoid and n.place = p.ctid
         where m.table_no = ${estate.tables.indexOf(bond.child)} and not m.stays
           and coalesce(n.target, p.${owner}) <> m.target
@@ -185,7 +185,7 @@ async function collisions(
   const rows = await reach.onRows<{ key: string; owner: string; twice: boolean; total: number }>(
     `select *, (count(*) over ())::int as total from (
       select ${key} as key, m.target::text as owner, false as twice
-      from ${moved} join ${table.table} o on ${[`o.${ownerOf(table)} = m.target`, ...same].join(' and ')}
+      from ${moved} ${lookUp(table, 'o', [`o.${ownerOf(table)} = m.target`, ...same].join(' and '))}
       where ${mine} and not exists (
         select from ${movingTable} k
         where k.table_no = ${number} and k.leaf = o.tableoid and k.place = o.ctid and not k.stays
@@ -208,7 +208,7 @@ async function collisions(
 }
 
 /** The row's key, or its place where it has none. */
-export function rowText(table: OwnedTable, alias: string): string {
+function rowText(table: OwnedTable, alias: string): string {
   const columns = table.key.filter((column) => column !== table.ownerColumn).map(identifier);
   if (columns.length === 0) return `${alias}.ctid::text`;
   return textOf(
