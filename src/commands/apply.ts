@@ -8,7 +8,6 @@ import { type Connection, messageOf, withConnection } from '../rollout/connectio
 import { type Phase, type Plan, phases, type Step, upTo } from '../rollout/plan.ts';
 import { bytesText, durationText } from '../rollout/preflight/amounts.ts';
 import { lookUpPlan, resolvePlan } from '../rollout/resolve-plan.ts';
-import { loadRolloutConfig } from '../rollout/rollout-config.ts';
 import { applyPlan } from '../rollout/run/runner.ts';
 import type { RunSummary } from '../rollout/run/tally.ts';
 import { readLedger } from '../rollout/state.ts';
@@ -16,11 +15,12 @@ import { withOwnedDatabase } from './database.ts';
 import { interruptible } from './interrupt.ts';
 import { printJson, table, visible } from './print.ts';
 import { progressTo, thousands } from './progress.ts';
+import { rolloutConfigFor } from './rollout-config-for.ts';
 
 export interface ApplyFlags {
   readonly json?: boolean;
   readonly config?: string;
-  /** What `ringfence plan --json` wrote: it has to be the plan that is run. */
+  /** What `ringfence plan --out` wrote: it has to be the plan that is run. */
   readonly plan?: string;
   readonly until?: Phase;
   readonly dryRun?: boolean;
@@ -41,19 +41,18 @@ const say = (text: string) => process.stderr.write(`${text}\n`);
 /** @throws Problem `usage_error`, `config_invalid`, and what `applyPlan` throws */
 export async function runApply(config: Config, flags: ApplyFlags): Promise<void> {
   const { until = 'cutover', json = false } = flags;
-  const rollout = await loadRolloutConfig(flags.config, process.cwd());
   const expected = flags.plan === undefined ? undefined : hashIn(flags.plan);
   await withOwnedDatabase(config, async ({ ownerUrl }) => {
     if (flags.dryRun) {
       await withConnection(ownerUrl, 'apply', async (client) => {
-        const { plan } = await lookUpPlan(client, rollout);
+        const { plan } = await lookUpPlan(client, await rolloutConfigFor(client, flags.config));
         if (expected !== undefined && expected !== plan.hash) throw otherPlan(expected, plan);
         showSteps(await stepsLeft(client, plan, until), json);
       });
       return;
     }
     const plan = await withConnection(ownerUrl, 'apply', async (client) => {
-      const resolved = await resolvePlan(client, rollout, expected);
+      const resolved = await resolvePlan(client, await rolloutConfigFor(client, flags.config), expected);
       requireConsent(await stepsLeft(client, resolved.plan, until), flags);
       return resolved.plan;
     });
@@ -96,7 +95,7 @@ function hashIn(file: string): string {
     const reason = cause instanceof z.ZodError ? 'it has no hash' : messageOf(cause);
     throw problem(
       'usage_error',
-      `--plan: ${file} is not what \`ringfence plan --json\` writes: ${reason}`,
+      `--plan: ${file} is not what \`ringfence plan --out\` writes: ${reason}`,
       {},
       { cause },
     );
