@@ -1,0 +1,71 @@
+import { readFileSync } from 'node:fs';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createDatabase, type TestDatabase } from '../../test/support/postgres.ts';
+import { ownedTables } from '../isolation/owned-tables.ts';
+import { withConnection } from '../rollout/connection.ts';
+import { makePlan } from '../rollout/make-plan.ts';
+import type { Plan } from '../rollout/plan.ts';
+import { applyPlan, rollbackPlan } from '../rollout/run/runner.ts';
+import { isolationMigration } from './isolation-migration.ts';
+import { migrateDown, migrateUp, migrationStatus } from './migrations.ts';
+import { configFor } from './own-rollout.ts';
+import { withOwner } from './owner.ts';
+import { dumpSchema } from './schema-dump.ts';
+
+const file = (name: string) =>
+  readFileSync(new URL(`../../database/migrations/003_add_user_isolation${name}.sql`, import.meta.url), 'utf8');
+
+let database: TestDatabase;
+
+beforeEach(async () => {
+  database = await createDatabase('before_isolation');
+});
+afterEach(() => database.drop());
+
+const schema = () => withOwner(database.url, dumpSchema);
+
+/** As the commands make it. */
+const ownPlan = (): Promise<Plan> =>
+  withConnection(database.url, 'test', async (client) => {
+    const { config, extraWork } = await configFor(client, { tables: {}, shared: [], ignored: [], csv: {} });
+    return (await makePlan(client, config, { extraWork })).plan;
+  });
+
+test('003 is what the plan of the schema before it says', async () => {
+  const { up, down } = await withOwner(database.url, isolationMigration);
+  expect(up).toBe(file(''));
+  expect(down).toBe(file('.down'));
+});
+
+test('it adds the owner to every table as the guide writes it (G14, G15)', () => {
+  for (const { table } of ownedTables) {
+    expect(file('').toLowerCase()).toContain(
+      `alter table public.${table} add column if not exists user_id uuid not null`,
+    );
+  }
+});
+
+test('applied online it comes to what 003 comes to, and back to what was', async () => {
+  const before = await schema();
+  await migrateUp(database.url);
+  const migrated = await schema();
+  await migrateDown(database.url, 2);
+  const plan = await ownPlan();
+  await applyPlan(database.url, plan, { until: 'contract' });
+  expect(await schema()).toBe(migrated);
+  expect((await migrationStatus(database.url)).at(-1)).toMatchObject({ version: 3, applied: true });
+  expect(await migrateUp(database.url)).toEqual([]);
+  await rollbackPlan(database.url, plan, { to: null });
+  expect(await schema()).toBe(before);
+}, 120_000);
+
+test('applied online, it can be taken back by the migration; and the other way is refused half way', async () => {
+  const before = await schema();
+  const plan = await ownPlan();
+  await applyPlan(database.url, plan);
+  await expect(migrateUp(database.url)).rejects.toThrow('a rollout of this database is under way');
+  await applyPlan(database.url, plan, { until: 'contract' });
+  await migrateDown(database.url, 2);
+  expect(await schema()).toBe(before);
+  expect(await migrateUp(database.url)).toEqual(['003_add_user_isolation']);
+}, 120_000);
