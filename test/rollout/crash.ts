@@ -10,10 +10,8 @@ const rollback = ['rollback', '--level', 'database', '--yes'];
 
 /** @param crashes how many times on the way forth, and as many on the way back */
 export async function crashAlong(stage: Stage, server: Server, crashes: number): Promise<void> {
-  await stage.startWriters();
-  await stage.run(0, ...apply);
-  await stage.run(0, ...rollback);
   await plantGate(stage);
+  await stage.startWriters();
   await stage.run(0, ...apply);
   const cutOver = await stage.schemaNow();
   const forth = await takeSeen(stage);

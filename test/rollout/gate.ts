@@ -6,6 +6,7 @@
  * is the end of a step's own transaction: killed there, the step's work is lost with its entry, or is there without it.
  */
 import type pg from 'pg';
+import { installState } from '../../src/rollout/state.ts';
 import type { Stage } from './stage.ts';
 
 /** An entry of the ledger. */
@@ -31,9 +32,12 @@ const plantSql = `
     for each row execute function ringfence_rollout.test_gate();
 `;
 
-/** Plants the trigger; the ledger must be there, so not before the first run of a rollout. */
+/** Makes the ledger, as the first run would, and plants the trigger. */
 export async function plantGate(stage: Stage): Promise<void> {
-  await stage.asOwner((client) => client.query(plantSql));
+  await stage.asOwner(async (client) => {
+    await installState(client);
+    await client.query(plantSql);
+  });
 }
 
 /** The entries that were made since the last time, in order. */

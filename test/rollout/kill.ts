@@ -7,10 +7,12 @@ import { busy, same } from './lifecycle.ts';
 import { none, type Stage } from './stage.ts';
 
 export interface Kills {
-  /** At most so many points of each of the four stretches, spread evenly; Infinity for all. */
+  /** At most so many places of each stretch, spread evenly; Infinity for all. */
   readonly points: number;
   /** Besides, so many moments of a stretch chosen by chance. */
   readonly moments: number;
+  /** To the cut-over and back while the old application works; the last phases and back without it. */
+  readonly stretches: readonly ('cutover' | 'contract')[];
 }
 
 const apply = ['apply'];
@@ -20,12 +22,15 @@ const rollbackAll = [...rollback, '--accept-data-loss'];
 
 /** @returns what was done, for whoever watches */
 export async function killEverywhere(stage: Stage, kills: Kills): Promise<string> {
-  await stage.startWriters();
-  // Makes the ledger, and takes all back again: the way is then seen from its first step.
-  await stage.run(0, ...apply);
-  await stage.run(0, ...rollback);
   await plantGate(stage);
+  await stage.startWriters();
+  const killed: string[] = [];
+  if (kills.stretches.includes('cutover')) killed.push(...(await killToCutover(stage, kills)));
+  if (kills.stretches.includes('contract')) killed.push(...(await killInLastPhases(stage, kills)));
+  return `${stage.figures('killed all the time')}\n  killed at ${killed.join(', ')}`;
+}
 
+async function killToCutover(stage: Stage, kills: Kills): Promise<string[]> {
   const forth = await seen(stage, apply);
   const cutOver = await stage.schemaNow();
   const back = await seen(stage, rollback);
@@ -37,8 +42,10 @@ export async function killEverywhere(stage: Stage, kills: Kills): Promise<string
   killed.push(await killing(stage, rollback, back, kills));
   same(await stage.schemaNow(), stage.schemaBefore, 'after a rollback that was killed all the time');
   await settledAndSound(stage, 'killed on the way back', false);
+  return killed;
+}
 
-  // The last phases, without the old application.
+async function killInLastPhases(stage: Stage, kills: Kills): Promise<string[]> {
   await stage.run(0, ...apply);
   await busy(stage, 10);
   await stage.stopWriters();
@@ -47,23 +54,16 @@ export async function killEverywhere(stage: Stage, kills: Kills): Promise<string
   const reopened = await seen(stage, rollbackAll);
   same(await stage.schemaNow(), stage.schemaBefore, 'after the undisturbed rollback from the last phase');
   await stage.run(0, ...apply);
-  await takeSeen(stage);
-  killed.push(await killing(stage, contract, sealed, kills));
+  const killed = [await killing(stage, contract, sealed, kills)];
   same(await stage.schemaNow(), contracted, 'after the last phases, killed all the time');
   none('owners after the last phases, killed all the time', await stage.faultsInOwners());
   await stage.run(0, 'verify');
-  // What lies before the seal was tried above.
-  killed.push(
-    await killing(
-      stage,
-      rollbackAll,
-      reopened.filter(({ step }) => /^(seal|contract)\b/.test(step)),
-      kills,
-    ),
-  );
+  // What lies before the seal is the other stretch's.
+  const late = reopened.filter(({ step }) => /^(seal|contract)\b/.test(step));
+  killed.push(await killing(stage, rollbackAll, late, kills));
   same(await stage.schemaNow(), stage.schemaBefore, 'after a rollback from the last phase, killed all the time');
   none('rows at the end', await stage.faultsInRows());
-  return `${stage.figures('killed all the time')}\n  killed ${killed.join(', ')}`;
+  return killed;
 }
 
 /** The command undisturbed. */

@@ -39,7 +39,7 @@ export interface WriterOptions {
 }
 
 /** Between two operations, so that a writer is an application and not a load test: this machine has other things to do. */
-const thinkingMs = 4;
+const thinkingMs = 8;
 const reconnectDeadlineMs = 120_000;
 /** For numbers that no writer of the same run gives twice, nor a later run on the same database. */
 const numbersOfWriter = 1_000_000;
