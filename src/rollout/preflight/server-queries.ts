@@ -7,6 +7,13 @@ export const version = `select current_setting('server_version_num')::int as ver
 export const abilities = `
 select r.rolsuper as superuser, r.rolbypassrls as "bypassRls", r.rolcreaterole as "createRole",
   (select count(*) from pg_roles o where o.rolname = any ($1)) = cardinality($1::text[]) as "rolesExist",
+  array(
+    select o.rolname::text from pg_roles o
+    where o.rolname = any ($1) and not r.rolsuper
+      and not pg_has_role(o.oid, 'MEMBER WITH ADMIN OPTION')
+      and not (r.rolcreaterole and current_setting('server_version_num')::int < 160000)
+    order by 1
+  ) as "rolesForeign",
   has_database_privilege(current_database(), 'CREATE') as "createSchema",
   has_parameter_privilege('session_replication_role', 'SET') as "replicaMode",
   pg_is_in_recovery() as standby,

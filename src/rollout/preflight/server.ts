@@ -16,6 +16,8 @@ interface Abilities {
   readonly bypassRls: boolean;
   readonly createRole: boolean;
   readonly rolesExist: boolean;
+  /** Roles of the rollout that are there and that it may not grant. */
+  readonly rolesForeign: readonly string[];
   readonly createSchema: boolean;
   readonly replicaMode: boolean;
   readonly standby: boolean;
@@ -96,7 +98,16 @@ function writable({ standby, readOnly }: Abilities): Finding {
   return pass('writable', undefined, 'The server takes changes.');
 }
 
-function roleMaking({ superuser, createRole, rolesExist }: Abilities, role: string): Finding {
+function roleMaking({ superuser, createRole, rolesExist, rolesForeign }: Abilities, role: string): Finding {
+  if (rolesForeign.length > 0) {
+    const list = rolesForeign.join(', ');
+    return fail(
+      'rollout-role',
+      role,
+      `It may not become ${list}, which somebody else has made and as which it has to probe.`,
+      `As an administrator: grant ${list} to the role with admin option.`,
+    );
+  }
   if (superuser || createRole) return pass('rollout-role', role, 'It may create the roles that the rollout needs.');
   if (rolesExist) return pass('rollout-role', role, 'The roles that the rollout needs are there.');
   return fail(

@@ -8,6 +8,7 @@ import type { IdentityKey, UserId } from '../../isolation/identity.ts';
 import { deriveIdentityKey, identityKeyPads, mintIdentity, parseUserId } from '../../isolation/identity.ts';
 import { type Connection, sqlState } from '../connection.ts';
 import { identifier } from '../identifier.ts';
+import { joinRole } from '../join-role.ts';
 import type { Action, ShadowTable } from '../plan.ts';
 import { type StepRun, stopIfAsked } from './step-run.ts';
 
@@ -46,6 +47,7 @@ async function compareTable(
 ): Promise<{ differences: string[]; comparisons: number }> {
   await client.query('begin isolation level repeatable read');
   try {
+    await joinRole(client, shadowRole, 'SET');
     const key = await installTemporaryKey(client);
     const users = await usersToTry(client, table);
     const differences: string[] = [];

@@ -12,6 +12,7 @@ import {
   parseUserId,
 } from '../../isolation/identity.ts';
 import { identifier } from '../identifier.ts';
+import { joinRole } from '../join-role.ts';
 import type { Context } from './check.ts';
 import { systemRole } from './expectation.ts';
 
@@ -56,30 +57,13 @@ export async function withSession<T>(
     );
     // Every refusal would be a line of the server's log, and there are hundreds. Only a superuser may say so.
     if (context.catalog.role.superuser) await client.query('set local log_min_messages = fatal');
-    await joinRoles(context);
+    // An owner whom the policies bind, and who is no superuser, sees all rows as a member of the system role alone.
+    await joinRole(client, systemRole, 'USAGE');
+    await joinRole(client, context.expectation.ownership.appRole, 'SET');
     const key = deriveIdentityKey(randomBytes(32).toString('base64'));
     return await work(sessionOf(context, key, await installKey(client, key)));
   } finally {
     await client.query('rollback');
-  }
-}
-
-/** An owner whom the policies bind, and who is no superuser, sees all rows as a member of the system role alone. */
-async function joinRoles({ client, catalog, expectation }: Context): Promise<void> {
-  if (catalog.role.superuser) return;
-  // From Postgres 16 on a membership may come without SET ROLE.
-  const right = catalog.serverVersion >= 160_000 ? 'SET' : 'MEMBER';
-  for (const [role, needed] of [
-    [expectation.ownership.appRole, right],
-    [systemRole, 'USAGE'],
-  ] as const) {
-    const { rows } = await client.query<{ member: boolean }>(
-      'select pg_has_role(current_user, oid, $2) as member from pg_roles where rolname = $1',
-      [role, needed],
-    );
-    if (rows[0]?.member !== false) continue;
-    const options = catalog.serverVersion >= 160_000 ? ' with inherit true, set true' : '';
-    await client.query(`grant ${identifier(role)} to current_user${options}`);
   }
 }
 
