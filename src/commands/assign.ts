@@ -1,11 +1,11 @@
 /** `ringfence assign` and `ringfence assign transfer`: rows, with all that hangs on them, get another owner. */
 import type { Config } from '../config.ts';
+import { ownSchema } from '../database/own-rollout.ts';
 import { problem } from '../errors.ts';
 import { type Assignment, type AssignOptions, assign, type Selection } from '../rollout/assign/assign.ts';
 import { withConnection } from '../rollout/connection.ts';
 import { withRolloutLock } from '../rollout/run/lock.ts';
 import { withOwnedDatabase } from './database.ts';
-import { ownSchema } from './own-schema.ts';
 import { printJson, table } from './print.ts';
 
 interface CommonFlags {

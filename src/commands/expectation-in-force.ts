@@ -1,8 +1,9 @@
 /** What a database should look like by now: as its plan in force says, or as our own migrations leave it. */
+
+import { ownExtras, ownSchema } from '../database/own-rollout.ts';
 import type { Connection } from '../rollout/connection.ts';
 import { readFrozenPlan, readLedger } from '../rollout/state.ts';
 import { type Expectation, reachedPhase } from '../rollout/verify/expectation.ts';
-import { ownExtras, ownSchema } from './own-schema.ts';
 
 /** The migration that isolates our own schema. */
 const isolationVersion = 3;

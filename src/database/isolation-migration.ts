@@ -1,7 +1,7 @@
 /** Migration 003 is what the rollout plans for our own schema at 002, in one transaction (I9). */
 import { makePlan } from '../rollout/make-plan.ts';
 import { renderScript } from '../rollout/script.ts';
-import { ledgerStep, ownExtraWork, ownRolloutConfig } from './own-rollout.ts';
+import { ledgerStep, ownRolloutConfig } from './own-rollout.ts';
 import type { OwnerConnection } from './owner.ts';
 
 const generated = [
@@ -13,7 +13,7 @@ const generated = [
 
 /** @param owner of a database that is at 002 */
 export async function isolationMigration(owner: OwnerConnection): Promise<{ up: string; down: string }> {
-  const { plan } = await makePlan(owner, ownRolloutConfig, { oneTransaction: true, extraWork: ownExtraWork });
+  const { plan } = await makePlan(owner, ownRolloutConfig, { oneTransaction: true });
   const oneTransaction = true;
   return {
     up: renderScript(plan, {

@@ -27,8 +27,8 @@ const schema = () => withOwner(database.url, dumpSchema);
 /** As the commands make it. */
 const ownPlan = (): Promise<Plan> =>
   withConnection(database.url, 'test', async (client) => {
-    const { config, extraWork } = await configFor(client, { tables: {}, shared: [], ignored: [], csv: {} });
-    return (await makePlan(client, config, { extraWork })).plan;
+    const config = await configFor(client, { tables: {}, shared: [], ignored: [], csv: {} });
+    return (await makePlan(client, config)).plan;
   });
 
 test('003 is what the plan of the schema before it says', async () => {

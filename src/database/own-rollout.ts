@@ -16,7 +16,6 @@ import {
 } from '../isolation/owned-tables.ts';
 import type { Connection } from '../rollout/connection.ts';
 import type { Columns, Extras, ExtraWork, TableGrants } from '../rollout/extras.ts';
-import { noExtraWork } from '../rollout/extras.ts';
 import { literal } from '../rollout/identifier.ts';
 import type { Ownership, OwnedTable as RolledOut } from '../rollout/ownership.ts';
 import type { Step } from '../rollout/plan.ts';
@@ -34,20 +33,6 @@ function ownerRule(table: OwnedTable): OwnerRule | OwnerRule[] {
   const parents = table.references.filter((reference) => reference.onDelete === 'cascade');
   return parents.length === 0 ? 'quarantine' : parents.map(({ column }) => ({ reference: column }));
 }
-
-/** As `ringfence.config.json` would say it. */
-export const ownRolloutConfig: RolloutConfig = {
-  schemas: ['public'],
-  users: { table: 'public.users' },
-  tables: Object.fromEntries([
-    ...owned.map((table) => [label(table.table), { class: 'owned' as const, owner: ownerRule(table) }]),
-    ...accounts.map(({ table }) => [label(table), { class: 'account' as const }]),
-    ...sharedTables.map(({ table, reason }) => [label(table), { class: 'shared' as const, reason }]),
-  ]),
-  shared: [],
-  ignored: [],
-  csv: {},
-};
 
 /** How our own schema looks when 003 made it, and no plan says so. */
 export const ownSchema: Ownership = {
@@ -141,7 +126,7 @@ function grantsOf(grants: readonly string[]): TableGrants {
 /** The step that writes 003 into the ledger of migrations. */
 export const ledgerStep = 'contract/ledger';
 
-export const ownExtraWork: ExtraWork = {
+const ownExtraWork: ExtraWork = {
   extras: ownExtras,
   steps: (context) => [
     accountsRole(),
@@ -155,25 +140,35 @@ export const ownExtraWork: ExtraWork = {
   ],
 };
 
+/** As `ringfence.config.json` would say it, and what no file can say. */
+export const ownRolloutConfig: RolloutConfig = {
+  schemas: ['public'],
+  users: { table: 'public.users' },
+  tables: Object.fromEntries([
+    ...owned.map((table) => [label(table.table), { class: 'owned' as const, owner: ownerRule(table) }]),
+    ...accounts.map(({ table }) => [label(table), { class: 'account' as const }]),
+    ...sharedTables.map(({ table, reason }) => [label(table), { class: 'shared' as const, reason }]),
+  ]),
+  shared: [],
+  ignored: [],
+  csv: {},
+  extraWork: ownExtraWork,
+};
+
 /**
  * The rollout of this database: our own where it is ours, with what the operator says about other tables in it.
  *
  * @param config what the operator says
  */
-export async function configFor(
-  client: Connection,
-  config: RolloutConfig,
-): Promise<{ readonly config: RolloutConfig; readonly extraWork: ExtraWork }> {
+export async function configFor(client: Connection, config: RolloutConfig): Promise<RolloutConfig> {
   const { rows } = await client.query<{ ours: boolean }>(`select to_regclass('${ledger}') is not null as ours`);
-  if (rows[0]?.ours !== true) return { config, extraWork: noExtraWork };
+  if (rows[0]?.ours !== true) return config;
   return {
-    config: {
-      ...config,
-      schemas: [...new Set(['public', ...(config.schemas ?? [])])],
-      users: ownRolloutConfig.users,
-      tables: { ...config.tables, ...ownRolloutConfig.tables },
-    },
-    extraWork: ownExtraWork,
+    ...ownRolloutConfig,
+    ...config,
+    schemas: [...new Set(['public', ...(config.schemas ?? [])])],
+    users: ownRolloutConfig.users,
+    tables: { ...config.tables, ...ownRolloutConfig.tables },
   };
 }
 

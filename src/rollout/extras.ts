@@ -3,8 +3,9 @@
  * of further roles, steps of its own. The plan keeps the description, so that `verify` knows what is meant without
  * knowing the product.
  */
-import type { TableLabel } from './catalog.ts';
+import type { Table, TableLabel } from './catalog.ts';
 import { columnList, identifier } from './identifier.ts';
+import type { OwnedTable } from './ownership.ts';
 import type { Step } from './plan.ts';
 import type { PlanContext } from './steps/step.ts';
 
@@ -48,8 +49,15 @@ export interface ExtraWork {
 
 export const noExtraWork: ExtraWork = { extras: noExtras, steps: () => [] };
 
+/** Everything but changing whose a row is, or which. */
+export function mostGrants(owned: OwnedTable, table: Table): TableGrants {
+  const fixed = new Set([owned.ownerColumn, ...owned.key]);
+  const update = table.columns.filter((column) => !column.generated && !fixed.has(column.name));
+  return { select: 'all', insert: 'all', update: update.map((column) => column.name), delete: true };
+}
+
 /** `select, insert (a, b)`: as GRANT has it; empty where nothing may be done. */
-export function privileges(grants: TableGrants): string {
+function privileges(grants: TableGrants): string {
   const verbs = (['select', 'insert', 'update'] as const).flatMap((verb) => {
     const columns = grants[verb];
     if (columns === 'all') return [verb];

@@ -28,15 +28,13 @@ export interface MadePlan {
 export interface PlanOptions {
   /** For a script that is one transaction: nothing that only serves a running old application. */
   readonly oneTransaction?: boolean;
-  /** What the product needs besides. */
-  readonly extraWork?: ExtraWork;
 }
 
 /** @throws Problem `rollout_refused` with every finding, when a table cannot be classified or cannot be rolled out */
 export async function makePlan(
   client: ClientBase,
   config: RolloutConfig,
-  { oneTransaction = false, extraWork = noExtraWork }: PlanOptions = {},
+  { oneTransaction = false }: PlanOptions = {},
 ): Promise<MadePlan> {
   const catalog = await readCatalog(client);
   const { ownership, findings } = await decideOwnership(client, catalog, config);
@@ -50,6 +48,7 @@ export async function makePlan(
     throw problem('rollout_refused', 'No plan can be made: no table is owned by anybody.');
   const labels = ownership.owned.flatMap((table) => [table.table, ...table.partitions]);
   const database = await readDatabasePrivileges(client, labels, schemasOf({ catalog, ownership }));
+  const { extraWork = noExtraWork } = config;
   const { extras } = extraWork;
   const steps = allSteps({ catalog, ownership, database, extras, oneTransaction }, extraWork);
   return { plan: freezePlan(catalog.database, ownership, steps, extras), catalog, warnings: all };

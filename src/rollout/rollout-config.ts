@@ -7,6 +7,7 @@ import { dirname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { problem } from '../errors.ts';
+import type { ExtraWork } from './extras.ts';
 
 const label = z.string().min(1).max(300);
 const column = z.string().min(1).max(63);
@@ -40,7 +41,10 @@ const shape = z.strictObject({
   csv: z.record(z.string().min(1).max(60), z.string().min(1)).default({}),
 });
 
-export type RolloutConfig = z.infer<typeof shape>;
+export type RolloutConfig = z.infer<typeof shape> & {
+  /** What a product needs besides that the rollout is a part of. No file can say it. */
+  readonly extraWork?: ExtraWork;
+};
 
 const names = ['ringfence.config.ts', 'ringfence.config.json'];
 

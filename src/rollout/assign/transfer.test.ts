@@ -1,7 +1,7 @@
 /** On the product's own schema, isolated: through a superuser, and through an owner whom the policies bind. */
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createDatabase, statement, type TestDatabase } from '../../../test/support/postgres.ts';
-import { ownSchema } from '../../commands/own-schema.ts';
+import { ownSchema } from '../../database/own-rollout.ts';
 import { type Connection, connect } from '../connection.ts';
 import { readEvents } from '../state.ts';
 import { type Assignment, assign } from './assign.ts';

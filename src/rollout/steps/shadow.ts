@@ -3,7 +3,7 @@
  * before anybody depends on it. The old application's roles are let through from the first moment.
  */
 import { tableOf } from '../catalog.ts';
-import { grant, type TableGrants } from '../extras.ts';
+import { grant, mostGrants, type TableGrants } from '../extras.ts';
 import { identifier } from '../identifier.ts';
 import type { OwnedTable } from '../ownership.ts';
 import type { Step } from '../plan.ts';
@@ -122,7 +122,7 @@ function policies(context: PlanContext, label: string, ownerColumn: string): str
 function grants(context: PlanContext, owned: OwnedTable): Step {
   const { appRole } = context.ownership;
   const said: Readonly<Record<string, TableGrants>> = {
-    [appRole]: context.extras.grants[owned.table] ?? mostGrants(context, owned),
+    [appRole]: context.extras.grants[owned.table] ?? mostGrants(owned, tableOf(context.catalog, owned.table)),
     ringfence_system: { select: 'all', insert: 'all', update: 'all', delete: true },
     ...context.extras.furtherGrants[owned.table],
   };
@@ -143,12 +143,6 @@ function grants(context: PlanContext, owned: OwnedTable): Step {
       ...sequences.map((sequence) => `revoke all on sequence ${sequence} from ringfence_app, ringfence_system;`),
     ),
   );
-}
-
-function mostGrants({ catalog }: PlanContext, owned: OwnedTable): TableGrants {
-  const fixed = new Set([owned.ownerColumn, ...owned.key]);
-  const update = tableOf(catalog, owned.table).columns.filter((c) => !c.generated && !fixed.has(c.name));
-  return { select: 'all', insert: 'all', update: update.map((c) => c.name), delete: true };
 }
 
 function share({ extras, oneTransaction }: PlanContext, label: string): Step {

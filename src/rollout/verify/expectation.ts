@@ -1,12 +1,9 @@
 /** What a database should look like: whose its rows are, how far the rollout has come, and what is meant to be otherwise. */
 import type { Catalog, Table, TableLabel } from '../catalog.ts';
-import { type Extras, noExtras, type TableGrants } from '../extras.ts';
+import { type Extras, mostGrants, type TableGrants } from '../extras.ts';
 import { identifier } from '../identifier.ts';
 import type { OwnedTable, Ownership } from '../ownership.ts';
 import { type Phase, type Plan, phases } from '../plan.ts';
-
-export type { Columns, Extras, TableGrants } from '../extras.ts';
-export { noExtras };
 
 export interface Expectation {
   readonly ownership: Ownership;
@@ -88,11 +85,4 @@ export function expectedGrants({ extras }: Expectation, { owned, table }: Guarde
   const given = extras.grants[owned.table];
   if (given) return given;
   return owned.class === 'account' ? null : mostGrants(owned, table);
-}
-
-/** Everything but changing whose a row is, or which. */
-export function mostGrants(owned: OwnedTable, table: Table): TableGrants {
-  const fixed = new Set([owned.ownerColumn, ...owned.key]);
-  const update = table.columns.filter((column) => !column.generated && !fixed.has(column.name));
-  return { select: 'all', insert: 'all', update: update.map((column) => column.name), delete: true };
 }

@@ -1,9 +1,10 @@
 /** Who may do what: the application's role exactly what the plan says, everybody nothing, and nobody anything by default. */
 import type { Grant } from '../catalog.ts';
+import { type Columns, mostGrants, type TableGrants } from '../extras.ts';
 import { type Finding, fail, warn } from '../finding.ts';
 import { columnList, identifier } from '../identifier.ts';
 import type { Check, Context } from './check.ts';
-import { type Columns, expectedGrants, type Guarded, hasReached, mostGrants, type TableGrants } from './expectation.ts';
+import { expectedGrants, type Guarded, hasReached } from './expectation.ts';
 
 export const grantCheck: Check = {
   name: 'grants',

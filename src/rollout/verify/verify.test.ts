@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../../../test/support/postgres.ts';
-import { ownExtras, ownSchema } from '../../commands/own-schema.ts';
+import { ownExtras, ownSchema } from '../../database/own-rollout.ts';
 import { withOwner } from '../../database/owner.ts';
 import { closeDatabase } from '../../database/provision.ts';
 import { quarantineUserId } from '../../isolation/owned-tables.ts';
