@@ -86,7 +86,7 @@ export async function readOwners(
     if (table.owner === null) continue;
     const key = table.key.map((column) => `t.${pg.escapeIdentifier(column)}`).join(', ');
     const { rows } = await client.query<{ key: unknown[]; owner: string | null }>(
-      `select jsonb_build_array(${key}) as key, ${table.owner} as owner from ${table.label} t`,
+      `${shape.with ?? ''} select jsonb_build_array(${key}) as key, ${table.owner} as owner from ${table.label} t`,
     );
     owners.set(name, new Map(rows.map((row) => [JSON.stringify(row.key), row.owner])));
   }

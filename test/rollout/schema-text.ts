@@ -1,7 +1,8 @@
 /**
  * Everything of a schema that a rollback has to put back, as sorted lines of text from Postgres' catalogue: two databases
  * with the same text cannot be told apart but by their rows. Privileges are spelled out, so that none and the default are
- * one; what only the order of making shows (object ids, column numbers) is not in it.
+ * one; what only the order of making shows is not in it: object ids, column numbers, and of a partition's constraint
+ * whether it was there before the parent's, which no statement can set back.
  */
 import type pg from 'pg';
 
@@ -57,7 +58,8 @@ const queries: readonly string[] = [
 
   `select format('constraint %s on %s: %s index=%s deferrable=%s deferred=%s validated=%s local=%s inherited=%s noinherit=%s parent=%s%s',
      quote_ident(k.conname), k.conrelid::regclass, pg_get_constraintdef(k.oid), nullif(k.conindid, 0)::regclass, k.condeferrable, k.condeferred,
-     k.convalidated, k.conislocal, k.coninhcount, k.connoinherit, (select quote_ident(p.conname) from pg_constraint p where p.oid = k.conparentid),
+     k.convalidated, k.conislocal or (select c.relispartition from pg_class c where c.oid = k.conrelid), k.coninhcount,
+     k.contype in ('c', 'n') and k.connoinherit, (select quote_ident(p.conname) from pg_constraint p where p.oid = k.conparentid),
      ${comment('k.oid', 'pg_constraint')}) as line
    from pg_constraint k where ${inSchemas('k.connamespace')} and k.conrelid <> 0`,
 

@@ -68,6 +68,8 @@ export interface Shape {
   readonly template?: string;
   /** Schema and rows, run by the owner. @param role the old application's log-in, quoted */
   sql(role: string): string;
+  /** A WITH clause that the `owner`s of the tables may name. */
+  readonly with?: string;
   /** By a short name that the operations use. Referenced tables before those that refer to them. */
   readonly tables: Readonly<Record<string, ShapeTable>>;
   /** Short name of the users' table. */
