@@ -2,6 +2,7 @@
 import { monotonicMs } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { problem } from '../errors.ts';
+import { readAllRows } from '../rollout/all-rows.ts';
 import { readCatalog } from '../rollout/catalog.ts';
 import { type Connection, messageOf, withConnection } from '../rollout/connection.ts';
 import { backTo, type Phase, type Plan, type Step } from '../rollout/plan.ts';
@@ -94,14 +95,11 @@ async function snapshot(url: string, plan: Plan): Promise<ReadonlyMap<string, Co
     const added = plan.ownership.owned.filter(({ adopted }) => !adopted);
     const except = new Map(added.map(({ table: label, ownerColumn }) => [label, [ownerColumn]]));
     const labels = plan.ownership.owned.map(({ table: label }) => label).filter((label) => catalog.tables.has(label));
-    await client.query('begin isolation level repeatable read read only');
-    try {
+    return readAllRows(client, async (rowSecurity) => {
       const writes = await writesTo(client, labels);
-      const hashes = await hashTables(client, catalog, labels, { except });
+      const hashes = await hashTables(client, catalog, labels, { except, rowSecurity });
       return new Map([...hashes].map(([label, hash]) => [label, { hash, writes: writes.get(label) ?? 0 }]));
-    } finally {
-      await client.query('rollback');
-    }
+    });
   });
 }
 

@@ -14,6 +14,7 @@
  */
 import type { ClientBase } from 'pg';
 import { problem } from '../errors.ts';
+import type { RowSecurity } from './all-rows.ts';
 import { type Catalog, type TableLabel, tableOf } from './catalog.ts';
 import { columnList } from './identifier.ts';
 
@@ -25,8 +26,8 @@ export interface TableHash {
 }
 
 /**
- * Everything that the text of a value depends on, and `row_security`: off turns rows that a policy would hide into an
- * error, so that a part of a table is never taken for the whole.
+ * Everything that the text of a value depends on. With them goes `row_security`, off: rows that a policy would hide are
+ * an error, so that a part of a table is never taken for the whole.
  */
 const settings: Readonly<Record<string, string>> = {
   datestyle: 'ISO, YMD',
@@ -39,7 +40,6 @@ const settings: Readonly<Record<string, string>> = {
   lc_monetary: 'C',
   search_path: '',
   quote_all_identifiers: 'off',
-  row_security: 'off',
 };
 
 /**
@@ -50,23 +50,27 @@ const settings: Readonly<Record<string, string>> = {
  * @throws Problem `rollout_refused` when a policy would hide rows from this role
  */
 export async function hashTable(client: ClientBase, label: TableLabel, columns: readonly string[]): Promise<TableHash> {
-  return withSettings(client, () => hashWith(client, label, columns));
+  return withSettings(client, 'off', () => hashWith(client, label, columns));
 }
 
 /**
  * Hashes several tables, one after the other. Call it in a repeatable-read transaction to have them all of one moment.
  *
  * @param except columns to leave out, by table: what the rollout has added
+ * @param rowSecurity what readAllRows() said, where policies are in force
  * @returns in the order of `labels`
  */
 export async function hashTables(
   client: ClientBase,
   catalog: Catalog,
   labels: readonly TableLabel[],
-  { except = new Map() }: { readonly except?: ReadonlyMap<TableLabel, readonly string[]> } = {},
+  {
+    except = new Map(),
+    rowSecurity = 'off',
+  }: { readonly except?: ReadonlyMap<TableLabel, readonly string[]>; readonly rowSecurity?: RowSecurity } = {},
 ): Promise<Map<TableLabel, TableHash>> {
   const hashes = new Map<TableLabel, TableHash>();
-  await withSettings(client, async () => {
+  await withSettings(client, rowSecurity, async () => {
     for (const label of labels) {
       const left = new Set(except.get(label));
       const columns = tableOf(catalog, label).columns.map(({ name }) => name);
@@ -100,13 +104,14 @@ function hidesRows(error: unknown): boolean {
 }
 
 /** SET inside the caller's transaction goes with it when that fails, and then cannot be set back by a statement. */
-async function withSettings<T>(client: ClientBase, work: () => Promise<T>): Promise<T> {
-  const names = Object.keys(settings);
+async function withSettings<T>(client: ClientBase, rowSecurity: RowSecurity, work: () => Promise<T>): Promise<T> {
+  const wanted = { ...settings, row_security: rowSecurity };
+  const names = Object.keys(wanted);
   const { rows } = await client.query<{ values: string[] }>(
     'select array_agg(current_setting(name) order by at) as values from unnest($1::text[]) with ordinality as n (name, at)',
     [names],
   );
-  await set(client, names, Object.values(settings));
+  await set(client, names, Object.values(wanted));
   const before = rows[0]?.values ?? [];
   try {
     const result = await work();

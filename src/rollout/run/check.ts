@@ -1,5 +1,6 @@
 /** A query that must find nothing. */
 import { problem } from '../../errors.ts';
+import { changeAllRows, readAllRows } from '../all-rows.ts';
 import type { Action } from '../plan.ts';
 import type { StepRun } from './step-run.ts';
 
@@ -18,11 +19,15 @@ export async function runCheck(run: StepRun, { query, remedy, orElse }: CheckAct
     return;
   }
   // Counted by Postgres: a check that goes wrong may find every row of a table.
-  const { rows } = await run.client.query<{ fault: string; total: string }>(
-    `select c.fault::text as fault, count(*) over () as total
-    from (${query.replace(/;\s*$/, '')}) c
-    limit ${faultsShown}`,
-  );
+  const rows = await readAllRows(run.client, async (rowSecurity) => {
+    await run.client.query(`set local row_security = ${rowSecurity}`);
+    const found = await run.client.query<{ fault: string; total: string }>(
+      `select c.fault::text as fault, count(*) over () as total
+      from (${query.replace(/;\s*$/, '')}) c
+      limit ${faultsShown}`,
+    );
+    return found.rows;
+  });
   const total = Number(rows[0]?.total ?? 0);
   if (total > 0) {
     const further = total > rows.length ? [`and ${total - rows.length} more`] : [];
@@ -35,14 +40,9 @@ export async function runCheck(run: StepRun, { query, remedy, orElse }: CheckAct
 /** What is in the way goes where it can be looked up, in one transaction with the ledger's entry. */
 async function setAside(run: StepRun, statements: readonly string[]): Promise<void> {
   const { client } = run;
-  await client.query('begin');
-  try {
+  await changeAllRows(client, async () => {
     let displaced = 0;
     for (const statement of statements) displaced += (await client.query(statement)).rowCount ?? 0;
     await run.finish(client, { displaced });
-    await client.query('commit');
-  } catch (error) {
-    await client.query('rollback').catch(() => {});
-    throw error;
-  }
+  });
 }
