@@ -83,7 +83,7 @@ function signed(value: number): string {
 }
 
 /** Rounded to what was measured, so that a committed result can be read and compared. */
-export function reportJson(report: Report): string {
+export function roundedJson(report: object): string {
   const rounded = (_: string, value: unknown) =>
     typeof value === 'number' && !Number.isInteger(value) ? Number(value.toPrecision(4)) : value;
   return `${JSON.stringify(report, rounded, 2)}\n`;

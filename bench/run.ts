@@ -25,7 +25,7 @@ import { version } from '../src/version.ts';
 import { busyUsers, type SeededUser, type Size, seed } from './data.ts';
 import { describeMachine, loadBefore } from './machine.ts';
 import { type BenchCallers, benchCallers } from './measurement.ts';
-import { type Report, reportJson, reportText } from './report.ts';
+import { type Report, reportText, roundedJson } from './report.ts';
 import { compareAll, type RoundOptions } from './rounds.ts';
 import { type ServerProcess, startServerProcess } from './server-process.ts';
 import { statementCosts } from './statement-cost.ts';
@@ -194,7 +194,7 @@ async function callersOf(ownerUrl: string, secret: string, size: Size): Promise<
 function write(name: string, report: Report): void {
   const directory = fileURLToPath(new URL('results/', import.meta.url));
   mkdirSync(directory, { recursive: true });
-  writeFileSync(join(directory, `${name}.json`), reportJson(report));
+  writeFileSync(join(directory, `${name}.json`), roundedJson(report));
   say(`Written to bench/results/${name}.json`);
 }
 
