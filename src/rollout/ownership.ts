@@ -73,7 +73,7 @@ export interface Ownership {
   /** Parents before children. */
   readonly owned: readonly OwnedTable[];
   readonly unowned: readonly UnownedTable[];
-  /** Roles of the old application: exempt from the policies until the seal. `public` for everybody. */
+  /** Roles of the old application: exempt from the policies until the seal. */
   readonly legacyRoles: readonly string[];
   /** Whose rows nobody has claimed. */
   readonly quarantineOwner: string;
