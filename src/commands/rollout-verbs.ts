@@ -82,12 +82,17 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
   )
     .option('--table <label>', 'which table: public.tasks')
     .option('--csv <file>', 'key columns and user, with a header')
-    .option('--where <condition>', 'an SQL condition on the rows; needs --to')
+    .option('--where <condition>', 'an SQL condition on the rows, names in sub-queries with their schema; needs --to')
     .option('--by-rule', 'run the plan’s rule over rows that nobody has claimed')
     .option('--to <user>', 'whose they become')
     .option('--from <user>', 'whose they are now; "any" for anybody’s (default: nobody’s, in quarantine)')
     .option('--user-column <name>', 'users are named by this column of the users’ table')
     .option('--detach', 'empty references that would lead to another user’s rows, where they may be')
+    .option(
+      '--batch <rows>',
+      'lines of a list in one transaction (default: about 1000, never one user in two)',
+      wholeNumber(1, 1_000_000),
+    )
     .option('--skip-missing', 'go on when rows of the list are not there')
     .option('--dry-run', 'show what would move')
     .action(async (flags) => exitWith(await (await import('./assign.ts')).runAssign(config(), flags)));

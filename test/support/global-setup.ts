@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { chmodSync, mkdtempSync, readdirSync, realpathSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -6,8 +5,8 @@ import type { TestProject } from 'vitest/node';
 import { readLiveOwner } from '../../src/database/data-directory-lock.ts';
 import { startEmbeddedPostgres } from '../../src/database/embedded.ts';
 import { stopStrays } from '../../src/database/postmaster.ts';
-import { statement, withDatabase } from './postgres.ts';
-import { templates } from './templates.ts';
+import { buildTemplates } from './build-templates.ts';
+import { statement } from './postgres.ts';
 
 const prefix = 'ringfence-test-postgres-';
 
@@ -61,15 +60,4 @@ async function removeLeftBehind(): Promise<void> {
       // Another user's: his next run removes it.
     }
   }
-}
-
-async function buildTemplates(url: string): Promise<Record<string, string>> {
-  const built: Record<string, string> = {};
-  for (const template of templates) {
-    const name = `template_${template.name}_${randomBytes(4).toString('hex')}`;
-    await statement(url, `create database ${name} template template0`);
-    await template.build(withDatabase(url, name));
-    built[template.name] = name;
-  }
-  return built;
 }

@@ -1,0 +1,4 @@
+/** All parts, in the order in which they are run. */
+import type { ProofPart } from './part.ts';
+
+export const parts: readonly ProofPart[] = [];
