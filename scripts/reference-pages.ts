@@ -56,7 +56,7 @@ SQLSTATEs of our own, for whoever speaks to the database directly:
 | \`RF011\` | rows refer to rows of another user, so 003 cannot be applied; they are named |
 | \`RF012\` | rows of different users have the same key, so 003 cannot be taken down; they are named |
 | \`RF013\` | a check of a rollout script found faults; they are named |
-| \`RF014\` | 003 cannot be applied in one transaction while a rollout of the same database is under way |
+| \`RF014\` | a rollout of this database is under way, or another plan is in force: 003 or a script cannot be run now |
 `;
 }
 

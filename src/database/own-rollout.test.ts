@@ -1,4 +1,5 @@
-import { readFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { existsSync, readFileSync } from 'node:fs';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../../test/support/postgres.ts';
 import { ownedTables } from '../isolation/owned-tables.ts';
@@ -6,6 +7,7 @@ import { withConnection } from '../rollout/connection.ts';
 import { makePlan } from '../rollout/make-plan.ts';
 import type { Plan } from '../rollout/plan.ts';
 import { applyPlan, rollbackPlan } from '../rollout/run/runner.ts';
+import { renderScript } from '../rollout/script.ts';
 import { isolationMigration } from './isolation-migration.ts';
 import { migrateDown, migrateUp, migrationStatus } from './migrations.ts';
 import { configFor } from './own-rollout.ts';
@@ -68,4 +70,21 @@ test('applied online, it can be taken back by the migration; and the other way i
   await migrateDown(database.url, 2);
   expect(await schema()).toBe(before);
   expect(await migrateUp(database.url)).toEqual(['003_add_user_isolation']);
+}, 120_000);
+
+test('so does the script for psql', async (context) => {
+  if (!existsSync('/usr/bin/psql')) {
+    console.warn('skipped: psql is not on this machine');
+    return context.skip();
+  }
+  const before = await schema();
+  const plan = await ownPlan();
+  const psql = (input: string) => execFileSync('psql', ['-qXAt', '-d', database.url], { input, stdio: 'pipe' });
+  psql(renderScript(plan, { until: 'contract' }));
+  const scripted = await schema();
+  await migrateDown(database.url, 2);
+  await migrateUp(database.url);
+  expect(scripted).toBe(await schema());
+  await migrateDown(database.url, 2);
+  expect(await schema()).toBe(before);
 }, 120_000);

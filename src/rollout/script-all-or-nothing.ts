@@ -4,7 +4,16 @@
  */
 import { identifier, literal } from './identifier.ts';
 import type { Action, Phase, Plan, Step, Sweep } from './plan.ts';
-import { checkBlock, dollarQuoted, indented, oneLine, sectionLine, statement, sweepStatement } from './script-text.ts';
+import {
+  checkBlock,
+  dollarQuoted,
+  indented,
+  listsBlock,
+  oneLine,
+  sectionLine,
+  statement,
+  sweepStatement,
+} from './script-text.ts';
 import { installSql, overridesSql } from './state-sql.ts';
 
 interface Options {
@@ -17,11 +26,13 @@ export function allOrNothing(plan: Plan, { direction, heading, always }: Options
   const inOrder = direction === 'up' ? plan.steps : plan.steps.toReversed();
   const steps = inOrder.filter((step) => step[direction] !== null);
   const guarded = steps.filter((step) => !always.includes(step.id));
+  const lists = listsBlock(plan);
   const work = written(plan, guarded, direction);
   const body = [
     direction === 'up' ? skipWhenDone(plan) : skipWhenUndone(plan),
     ...(direction === 'up' ? [refuseHalfDone] : []),
     stateNeeded(plan, direction, work),
+    ...(direction === 'up' && lists !== null ? [`do ${dollarQuoted(lists)};`] : []),
     work,
     ...(direction === 'down' ? [forgetLedger] : []),
   ].filter((part) => part !== '');

@@ -1,6 +1,6 @@
 /** Pieces of scripts: quoting, indenting, and what both kinds write alike. */
 import { literal } from './identifier.ts';
-import type { Action, Sweep } from './plan.ts';
+import type { Action, Plan, Sweep } from './plan.ts';
 
 /** Between dollars, under a name that does not occur in the text. */
 export function dollarQuoted(text: string): string {
@@ -66,4 +66,18 @@ export const oneLine = (text: string) => text.replaceAll(/\s+/g, ' ');
 
 export function sectionLine(title: string): string {
   return `-- ${title} ${'-'.repeat(116 - title.length)}`;
+}
+
+/** Lists of owners are no part of a script: raises where one that the plan looks owners up in is not there. */
+export function listsBlock({ ownership }: Plan): string | null {
+  const sources = ownership.owned.flatMap((table) => table.sources);
+  const lists = [...new Set(sources.flatMap((source) => (source.kind === 'csv' ? [source.map] : [])))];
+  if (lists.length === 0) return null;
+  return checkBlock({
+    kind: 'check',
+    query: `select format('the list %s is not in ringfence_rollout.owner_map', l.name) as fault
+from unnest(array[${lists.map(literal).join(', ')}]) l (name)
+where not exists (select from ringfence_rollout.owner_map m where m.map = l.name)`,
+    remedy: 'Put its rows there (map, value, user_id), then run this again.',
+  });
 }

@@ -147,6 +147,21 @@ describe('online, through psql', () => {
   });
 });
 
+test('a list that owners are looked up in has to be there', async () => {
+  const listed: RolloutConfig = {
+    ...config,
+    tables: { '"My App"."Order"': { owner: { column: 'owner_email', csv: 'people' } } },
+    csv: { people: 'people.csv' },
+  };
+  const { plan: once } = await makePlan(client, listed, { oneTransaction: true });
+  const script = renderScript(once, { oneTransaction: true });
+  await expect(client.query(script)).rejects.toMatchObject({
+    code: 'RF013',
+    message: expect.stringContaining('people'),
+  });
+  await client.query('rollback');
+});
+
 describe('one transaction', () => {
   test('it comes to where apply comes to, a second run changes nothing, and it goes back', async () => {
     const before = await state();

@@ -8,7 +8,16 @@
 import { identifier, literal, qualified } from './identifier.ts';
 import { type Action, backTo, type Phase, type Plan, phases, type Step, type Sweep, upTo } from './plan.ts';
 import { allOrNothing } from './script-all-or-nothing.ts';
-import { checkBlock, dollarQuoted, indented, oneLine, sectionLine, statement, sweepStatement } from './script-text.ts';
+import {
+  checkBlock,
+  dollarQuoted,
+  indented,
+  listsBlock,
+  oneLine,
+  sectionLine,
+  statement,
+  sweepStatement,
+} from './script-text.ts';
 import { installSql } from './state-sql.ts';
 
 export interface ScriptOptions {
@@ -34,9 +43,12 @@ export function renderScript(plan: Plan, options: ScriptOptions = {}): string {
 
 function onlineUp(plan: Plan, until: Phase): string {
   const steps = upTo(plan, until);
+  const lists = listsBlock(plan);
   const left = phases.slice(phases.indexOf(until) + 1);
   return [
     onlineHead(plan, `forwards, up to and with the phase ${until}`),
+    `do ${dollarQuoted(onlyPlan(plan))};`,
+    ...(lists === null ? [] : [`do ${dollarQuoted(lists)};`]),
     ...bySection(steps, (step) => onlineStep(plan, step, 'up')),
     left.length > 0
       ? `-- The phases left: ${left.join(', ')}. The old application must be off from the seal on.`
@@ -79,6 +91,18 @@ commit;
 insert into ringfence_rollout.plans (hash, document)
 values (${literal(plan.hash)}, ${dollarQuoted(JSON.stringify(plan))})
 on conflict do nothing;`;
+}
+
+function onlyPlan({ hash }: Plan): string {
+  return checkBlock({
+    kind: 'check',
+    query: `select format('another plan (%s) is in force and partly done', left(plan_hash, 12)) as fault
+from ringfence_rollout.steps
+where state <> 'undone' and plan_hash <> ${literal(hash)}
+group by plan_hash`,
+    remedy: 'Go on with that one, or take it back with ringfence rollback first.',
+    sqlstate: 'RF014',
+  });
 }
 
 function bySection(steps: readonly Step[], write: (step: Step) => string): string[] {
