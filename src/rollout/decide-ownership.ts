@@ -4,12 +4,13 @@
  */
 import type { ClientBase } from 'pg';
 import { type Catalog, type ForeignKey, type Table, type TableLabel, tableOf } from './catalog.ts';
-import { readColumnContents } from './column-contents.ts';
-import { type Finding, fail, warn } from './finding.ts';
+import { type Finding, fail } from './finding.ts';
 import { legacyRolesOf } from './legacy-roles.ts';
-import type { OwnedReference, OwnedTable, OwnerSource, Ownership, UnownedTable, UsersTable } from './ownership.ts';
+import { type Context, describeSource, ownSources, referenceOf } from './own-sources.ts';
+import type { OwnedTable, OwnerSource, Ownership, UnownedTable } from './ownership.ts';
 import { parentsFirst } from './parents-first.ts';
-import type { OwnerRule, RolloutConfig } from './rollout-config.ts';
+import type { RolloutConfig } from './rollout-config.ts';
+import { findUsers } from './users-table.ts';
 
 /** Owner of rows that nobody has claimed; nobody can sign in as this user. */
 export const quarantineOwner = '00000000-0000-4000-8000-000000000000';
@@ -30,7 +31,7 @@ export async function decideOwnership(client: ClientBase, catalog: Catalog, conf
   const classes = new Map(tables.map((table) => [table.label, declaredClass(context, table)]));
   const byColumn = new Map<TableLabel, OwnerSource[]>();
   for (const table of tables.filter((t) => isOpen(classes.get(t.label)))) {
-    byColumn.set(table.label, await declaredOrFound(context, table));
+    byColumn.set(table.label, await ownSources(context, table));
   }
   const owned = ownedTables(context, tables, classes, byColumn);
   const unowned = unownedTables(context, tables, classes, owned);
@@ -47,15 +48,6 @@ export async function decideOwnership(client: ClientBase, catalog: Catalog, conf
   return { ownership, findings };
 }
 
-interface Context {
-  readonly client: ClientBase;
-  readonly catalog: Catalog;
-  readonly config: RolloutConfig;
-  readonly users: FoundUsers | null;
-  readonly findings: Finding[];
-}
-
-type FoundUsers = UsersTable & { readonly uniqueColumns: readonly string[] };
 type Declared = 'owned' | 'account' | 'shared' | 'ignored' | undefined;
 
 const isOpen = (declared: Declared) => declared === undefined || declared === 'owned' || declared === 'account';
@@ -81,207 +73,6 @@ function declaredClass({ config, users }: Context, table: Table): Declared {
   if (config.shared.includes(table.label)) return 'shared';
   if (config.ignored.includes(table.label)) return 'ignored';
   return users?.table === table.label ? 'account' : undefined;
-}
-
-const usualNames = [
-  'users',
-  'user',
-  'accounts',
-  'account',
-  'app_users',
-  'user_accounts',
-  'people',
-  'members',
-  'customers',
-];
-
-/** Whose rows say themselves whose they are (customers of a user) are not the users. */
-function isUsersLike(table: Table): boolean {
-  const namesAnother = ['user_id', 'owner_id', 'owner_user_id', 'account_id'];
-  return table.primaryKey?.columns.length === 1 && !table.columns.some(({ name }) => namesAnother.includes(name));
-}
-
-/** The configured table of users, else the only one with a usual name and a key of one column. */
-function findUsers(tables: readonly Table[], config: RolloutConfig): FoundUsers | null {
-  if (config.users === null) return null;
-  const wanted = config.users?.table;
-  const candidates =
-    wanted === undefined
-      ? usualNames.flatMap((name) => tables.filter((t) => t.name.toLowerCase() === name && isUsersLike(t)))
-      : tables.filter((t) => t.label === wanted);
-  const [table] = candidates;
-  const id = table?.primaryKey?.columns[0];
-  if (table === undefined || id === undefined) return null;
-  const type = table.columns.find((column) => column.name === id)?.type;
-  const uniqueColumns = table.indexes
-    .filter((index) => index.unique && index.valid && !index.partial && index.columns.length === 1)
-    .flatMap((index) => index.columns[0] ?? [])
-    .filter((name) => name !== id);
-  return {
-    table: table.label,
-    id,
-    idKind: type === 'uuid' ? 'uuid' : 'derived',
-    uniqueColumns: [...new Set(uniqueColumns)],
-  };
-}
-
-/** Sources from the configuration or from the table's own columns; references are found later, when it is known what is owned. */
-async function declaredOrFound(context: Context, table: Table): Promise<OwnerSource[]> {
-  const { users } = context;
-  const declared = context.config.tables[table.label]?.owner;
-  if (declared !== undefined) {
-    const rules = Array.isArray(declared) ? declared : [declared];
-    return rules.flatMap((rule) => fromRule(context, table, rule));
-  }
-  if (users?.table === table.label) return [ofUser(users, users.id)];
-  const found = await ownerColumn(context, table);
-  return found === null ? [] : [found];
-}
-
-function fromRule(context: Context, table: Table, rule: OwnerRule): OwnerSource[] {
-  if (rule === 'quarantine') return [];
-  if ('reference' in rule) return referenceRule(context, table, rule.reference);
-  const column = table.columns.find(({ name }) => name === rule.column);
-  if (!column) {
-    context.findings.push(
-      fail(
-        'unknown-column',
-        table.label,
-        `the configuration names the column ${rule.column}, which is not there.`,
-        `It has ${table.columns.map(({ name }) => name).join(', ')}.`,
-      ),
-    );
-    return [];
-  }
-  if ('matches' in rule) {
-    if (context.users === null)
-      context.findings.push(
-        fail(
-          'no-users-table',
-          table.label,
-          'the owner is to be looked up, but no table of users is known.',
-          'Name it in the configuration: "users": { "table": … }.',
-        ),
-      );
-    return [{ kind: 'match', column: column.name, usersColumn: rule.matches, ignoreCase: rule.ignoreCase }];
-  }
-  if ('csv' in rule) {
-    if (!(rule.csv in context.config.csv))
-      context.findings.push(
-        fail('unknown-list', table.label, `the configuration has no list "${rule.csv}".`, 'Name its file under "csv".'),
-      );
-    return [{ kind: 'csv', column: column.name, map: rule.csv }];
-  }
-  if (rule.as === 'uuid') return [{ kind: 'uuid', column: column.name, isText: column.type !== 'uuid' }];
-  return [{ kind: 'derive', column: column.name, namespace: rule.namespace ?? context.users?.table ?? 'owner' }];
-}
-
-/** Names a foreign key by its constraint or its only column. */
-function referenceRule(context: Context, table: Table, name: string): OwnerSource[] {
-  const key =
-    table.foreignKeys.find((fk) => fk.name === name) ??
-    table.foreignKeys.find((fk) => fk.columns.length === 1 && fk.columns[0] === name);
-  if (!key) {
-    context.findings.push(
-      fail(
-        'unknown-reference',
-        table.label,
-        `the configuration names the reference ${name}, which is not there.`,
-        `It has ${table.foreignKeys.map((fk) => fk.name).join(', ') || 'none'}.`,
-      ),
-    );
-    return [];
-  }
-  if (context.users !== null && key.references === context.users.table)
-    return [ofUser(context.users, key.columns[0] ?? '')];
-  return [{ kind: 'reference', reference: referenceOf(key) }];
-}
-
-function ofUser(users: UsersTable, column: string): OwnerSource {
-  return users.idKind === 'uuid'
-    ? { kind: 'uuid', column, isText: false }
-    : { kind: 'derive', column, namespace: users.table };
-}
-
-/** In the order in which they are believed. */
-const ownerNames = [
-  'user_id',
-  'userid',
-  'owner_id',
-  'ownerid',
-  'owner',
-  'owner_user_id',
-  'account_id',
-  'accountid',
-  'customer_id',
-  'member_id',
-  'created_by',
-  'created_by_id',
-  'author_id',
-  'author',
-  'user',
-  'username',
-  'user_name',
-  'login',
-  'user_email',
-  'owner_email',
-  'email',
-];
-
-async function ownerColumn(context: Context, table: Table): Promise<OwnerSource | null> {
-  const { users } = context;
-  const toUsers = users
-    ? table.foreignKeys.filter((fk) => fk.references === users.table && fk.columns.length === 1)
-    : [];
-  const rank = (name: string) => ownerNames.indexOf(name.toLowerCase());
-  // `customer_id` may be a user or a business partner: what it refers to decides.
-  const pointsElsewhere = (name: string) =>
-    table.foreignKeys.some((fk) => fk.columns.includes(name) && !toUsers.includes(fk));
-  const candidates = table.columns
-    .filter((column) => rank(column.name) >= 0 || toUsers.some((fk) => fk.columns[0] === column.name))
-    .filter((column) => !pointsElsewhere(column.name))
-    .filter((column) => !column.generated && !table.primaryKey?.columns.every((key) => key === column.name))
-    .sort((a, b) => place(rank(a.name)) - place(rank(b.name)));
-  const named = candidates.filter((column) => rank(column.name) >= 0);
-  const [column] = named.length > 0 ? named : candidates;
-  if (!column) return null;
-  if (named.length === 0 && candidates.length > 1) {
-    context.findings.push(
-      fail(
-        'ambiguous-owner',
-        table.label,
-        `any of ${candidates.map(({ name }) => name).join(', ')} could name the owner.`,
-        'Say which in the configuration: "owner": { "reference": … }.',
-      ),
-    );
-  }
-  if (users && toUsers.some((fk) => fk.columns[0] === column.name)) return ofUser(users, column.name);
-  return byContents(context, table, column.name, column.type);
-}
-
-const place = (rank: number) => (rank < 0 ? ownerNames.length : rank);
-
-/** A column of text without a foreign key: what is in it decides. */
-async function byContents(context: Context, table: Table, column: string, type: string): Promise<OwnerSource> {
-  if (type === 'uuid') return { kind: 'uuid', column, isText: false };
-  const contents = await readColumnContents(context.client, table, column, context.users);
-  if (contents.values > 0 && contents.uuids === 1) return { kind: 'uuid', column, isText: true };
-  const [best] = contents.matches.toSorted((a, b) => b.share - a.share);
-  if (best !== undefined && best.share >= 0.5) {
-    if (best.share < 1) {
-      const unmatched = Math.round((1 - best.share) * 1000) / 10;
-      context.findings.push(
-        warn(
-          'unmatched-owners',
-          table.label,
-          `${unmatched} % of the values of ${column} are no ${best.column} of ${context.users?.table}: those rows stay in quarantine.`,
-          'Give them owners with `ringfence assign`, or a list ("csv") in the configuration.',
-        ),
-      );
-    }
-    return { kind: 'match', column, usersColumn: best.column, ignoreCase: false };
-  }
-  return { kind: 'derive', column, namespace: context.users?.table ?? 'owner' };
 }
 
 /** Owned is what has an owner column or is declared so, and what refers to something owned, at any depth. */
@@ -398,10 +189,6 @@ function parentSources(table: Table, parents: readonly ForeignKey[]): OwnerSourc
     .map((fk) => ({ kind: 'reference', reference: referenceOf(fk) }));
 }
 
-export function referenceOf(fk: ForeignKey): OwnedReference {
-  return { name: fk.name, columns: fk.columns, table: fk.references, referencedColumns: fk.referencedColumns };
-}
-
 function reasonFor(
   own: readonly OwnerSource[],
   parents: readonly OwnerSource[],
@@ -413,21 +200,6 @@ function reasonFor(
   const all = [...said, ...parents.map(describeSource)];
   const way = all.length > 0 ? all.join(', else ') : 'nobody: quarantine';
   return declared ? `${way} (configuration)` : way;
-}
-
-export function describeSource(source: OwnerSource): string {
-  switch (source.kind) {
-    case 'uuid':
-      return `the user's id in ${source.column}`;
-    case 'match':
-      return `the user whose ${source.usersColumn} is in ${source.column}`;
-    case 'csv':
-      return `the list "${source.map}" by ${source.column}`;
-    case 'derive':
-      return `the user that ${source.column} names`;
-    case 'reference':
-      return `the owner of ${source.reference.table} by ${source.reference.columns.join(', ')}`;
-  }
 }
 
 /** What everybody reads may not hang on what one user owns, nor may what nobody classified. */

@@ -7,7 +7,12 @@ import { uniqueIndexes } from './steps/keys.ts';
 export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
   return ownership.owned.flatMap((owned) => {
     const table = tableOf(catalog, owned.table);
-    return [...ofTable(catalog, owned, table), ...ofKeys(owned, table), ...ofReferences(owned, table)];
+    return [
+      ...ofTable(catalog, owned, table),
+      ...ofKeys(owned, table),
+      ...ofReferences(owned, table),
+      ...toAccounts(ownership, owned, table),
+    ];
   });
 }
 
@@ -135,4 +140,20 @@ function ofReferences(owned: OwnedTable, table: Table): Finding[] {
       }
       return [];
     });
+}
+
+/** A reference that is no owner's: who may write it learns which accounts there are. */
+function toAccounts({ users }: Ownership, owned: OwnedTable, table: Table): Finding[] {
+  const used = new Set(owned.sources.flatMap((source) => (source.kind === 'reference' ? [] : [source.column])));
+  return table.foreignKeys
+    .filter((fk) => fk.references === users?.table && owned.table !== users.table)
+    .filter((fk) => !fk.columns.every((column) => used.has(column) || column === owned.ownerColumn))
+    .map((fk) =>
+      warn(
+        'reference-to-accounts',
+        owned.table,
+        `${fk.name} may name any account: whether it is refused tells a user whether an account exists.`,
+        'Drop the reference, or let the application alone write the column, where that must not be known.',
+      ),
+    );
 }
