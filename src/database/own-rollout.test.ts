@@ -72,6 +72,19 @@ test('applied online, it can be taken back by the migration; and the other way i
   expect(await migrateUp(database.url)).toEqual(['003_add_user_isolation']);
 }, 120_000);
 
+test('the operator may know whose rows are, and may have tables of his own beside ours', async () => {
+  const { ownership } = await withConnection(database.url, 'test', async (client) => {
+    await client.query('create table public.notes (id int primary key, user_id uuid not null)');
+    const tables = { 'public.global_contexts': { class: 'ignored', owner: { column: 'id', as: 'uuid' } } } as const;
+    const config = await configFor(client, { tables, shared: [], ignored: [], csv: {} });
+    return (await makePlan(client, config)).plan;
+  });
+  const found = (table: string) => ownership.owned.find((owned) => owned.table === table);
+  expect(found('public.global_contexts')?.sources).toEqual([{ kind: 'uuid', column: 'id', isText: false }]);
+  expect(found('public.projects')?.sources).toEqual([]);
+  expect(found('public.notes')).toMatchObject({ ownerColumn: 'user_id', adopted: true });
+});
+
 test('so does the script for psql', async (context) => {
   if (!existsSync('/usr/bin/psql')) {
     console.warn('skipped: psql is not on this machine');

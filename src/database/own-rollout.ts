@@ -156,19 +156,24 @@ export const ownRolloutConfig: RolloutConfig = {
 };
 
 /**
- * The rollout of this database: our own where it is ours, with what the operator says about other tables in it.
+ * The rollout of this database: our own where it is ours, with what the operator says about rows' owners and about
+ * other tables in it.
  *
  * @param config what the operator says
  */
 export async function configFor(client: Connection, config: RolloutConfig): Promise<RolloutConfig> {
   const { rows } = await client.query<{ ours: boolean }>(`select to_regclass('${ledger}') is not null as ours`);
   if (rows[0]?.ours !== true) return config;
+  // Whose rows are may be known to the operator; which tables have owners is not for him to say.
+  const ours = Object.entries(ownRolloutConfig.tables).map(
+    ([table, own]) => [table, { ...own, ...config.tables[table], class: own.class }] as const,
+  );
   return {
     ...ownRolloutConfig,
     ...config,
     schemas: [...new Set(['public', ...(config.schemas ?? [])])],
     users: ownRolloutConfig.users,
-    tables: { ...config.tables, ...ownRolloutConfig.tables },
+    tables: { ...config.tables, ...Object.fromEntries(ours) },
   };
 }
 

@@ -1,7 +1,7 @@
 /** What keys are called while both are there: the one with the owner beside the one it will take the name of. */
 
 import type { Table } from '../catalog.ts';
-import { derivedName, identifier, qualified } from '../identifier.ts';
+import { derivedName, identifier } from '../identifier.ts';
 
 /** The key with the owner, until it takes the old one's name. */
 export const withOwner = (name: string): string => derivedName('ringfence', name);
@@ -35,5 +35,3 @@ export function redefine(
 }
 
 const identifierAsPostgres = identifier;
-
-export const indexLabel = (table: Table, name: string): string => qualified(table.schema, name);
