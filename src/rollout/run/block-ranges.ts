@@ -2,7 +2,7 @@
  * An update that goes through a table block by block. A range of blocks is read in one piece whatever the key is, even
  * where there is none; a range of a random key would touch as many pages as it has rows.
  *
- * Each range is a transaction of about `targetMs`, so that no writer waits longer for a row of it.
+ * Each range is a transaction that has rows locked for about `heldTargetMs`, so that no writer waits longer for one of them.
  */
 import { monotonicMs } from '../../clock.ts';
 import { problem } from '../../errors.ts';
@@ -12,7 +12,9 @@ import { holdersOf } from './blockers.ts';
 import { pause, retryDelay, type StepRun, stopIfAsked } from './step-run.ts';
 import type { Throttle } from './throttle.ts';
 
-const targetMs = 40;
+const heldTargetMs = 40;
+/** Of a range that finds little to change: so that it can be stopped, and its progress seen. */
+const rangeTargetMs = 1_000;
 const blocksMin = 1;
 const blocksMax = 4_096;
 const blocksFirst = 16;
@@ -117,37 +119,55 @@ async function runStretch(
       continue;
     }
     if (outcome === 'gone') return blocks;
-    work.onRange(to - stretch.next, outcome);
+    work.onRange(to - stretch.next, outcome.rows);
     attempt = 0;
     waitingSince = null;
     // The last range of a stretch may be short: its time tells nothing of the size.
-    if (to - stretch.next === blocks) blocks = nextSize(blocks, tookMs);
+    if (to - stretch.next === blocks) blocks = nextSize(blocks, outcome.heldMs, tookMs);
     stretch.next = to;
     await work.throttle.pace(tookMs, run.signal);
   }
   return blocks;
 }
 
-function nextSize(blocks: number, tookMs: number): number {
-  const factor = Math.min(2, Math.max(0.5, targetMs / Math.max(tookMs, 1)));
+/**
+ * Only the time with rows locked shrinks a range below what is slow for another reason, such as users that are looked up
+ * without an index and are hashed for each range: small ranges would do that more often, and nobody waits for it.
+ */
+export function nextSize(blocks: number, heldMs: number, tookMs: number): number {
+  const wanted = Math.min(heldTargetMs / Math.max(heldMs, 1), Math.max(rangeTargetMs / Math.max(tookMs, 1), 1));
+  const factor = Math.min(2, Math.max(0.5, wanted));
   return Math.min(blocksMax, Math.max(blocksMin, Math.round(blocks * factor)));
 }
 
-/** @returns rows changed; `locked` to be tried again, `gone` when the leaf is not there any more */
+interface Changed {
+  readonly rows: number;
+  /** From the first row that was changed, and locked by that, to the end of the statement. */
+  readonly heldMs: number;
+}
+
+/** @returns what was changed; `locked` to be tried again, `gone` when the leaf is not there any more */
 async function runRange(
   client: Connection,
   work: RangeWork,
   stretch: Stretch,
   to: number,
-): Promise<number | 'locked' | 'gone'> {
+): Promise<Changed | 'locked' | 'gone'> {
   try {
     await client.query('begin');
-    const { rowCount } = await client.query(work.statement(stretch.leaf, stretch.next, to));
-    const rows = rowCount ?? 0;
-    const mine = await work.record(client, stretch, to, rows);
+    const update = work.statement(stretch.leaf, stretch.next, to);
+    const { rows } = await client.query<Changed>(
+      `with changed as (${update} returning clock_timestamp() as at)
+      select count(*)::float8 as rows,
+        coalesce(extract(epoch from clock_timestamp() - min(at)) * 1000, 0)::float8 as "heldMs"
+      from changed`,
+    );
+    const [changed] = rows;
+    if (!changed) throw new Error('an aggregate returned no row');
+    const mine = await work.record(client, stretch, to, changed.rows);
     if (!mine) throw problem('rollout_in_progress', `somebody else works through ${stretch.leaf} at the same time`);
     await client.query('commit');
-    return rows;
+    return changed;
   } catch (error) {
     await client.query('rollback').catch(() => {});
     const state = sqlState(error) ?? '';
@@ -171,9 +191,19 @@ async function waitForRows(run: StepRun, stretch: Stretch, waitedMs: number, att
   await pause(retryDelay(attempt), run.signal);
 }
 
+/**
+ * The planner sees one range, not the thousands that follow. For 800 rows and 30 000 parents it reads all parents into a
+ * hash, or the whole table to join it by place, and does it again for each range: with the default costs, made for disks,
+ * that takes longer than the update. What all ranges look up is in memory after the first few. A table without an index
+ * to look up in is hashed still.
+ */
+const lookUpRatherThanScan = `
+  set seq_page_cost = 0.1; set random_page_cost = 0.1; set enable_mergejoin = off; set jit = off`;
+
 async function prepareWorker(run: StepRun, client: Connection): Promise<void> {
   // Nothing is lost that is relied on: the entry in the ledger goes with the rows, and the step's end is synchronous.
   await client.query(`set synchronous_commit = off; set lock_timeout = ${rowLockTimeoutMs}; set row_security = off`);
+  await client.query(lookUpRatherThanScan);
   // Triggers of the application must not take this for an edit of the row. References with the owner are checked in the
   // phase that makes them, after the last sweep; while it works, a parent has its new owner before its children do.
   if (phases.indexOf(run.step.phase) <= phases.indexOf('keys')) {
