@@ -15,6 +15,7 @@ import { withOwnedDatabase } from './database.ts';
 import { interruptible } from './interrupt.ts';
 import { printJson, table, visible } from './print.ts';
 import { progressTo, thousands } from './progress.ts';
+import { provisionOwn } from './provision-own.ts';
 import { rolloutConfigFor } from './rollout-config-for.ts';
 
 export interface ApplyFlags {
@@ -42,7 +43,8 @@ const say = (text: string) => process.stderr.write(`${text}\n`);
 export async function runApply(config: Config, flags: ApplyFlags): Promise<void> {
   const { until = 'cutover', json = false } = flags;
   const expected = flags.plan === undefined ? undefined : hashIn(flags.plan);
-  await withOwnedDatabase(config, async ({ ownerUrl }) => {
+  await withOwnedDatabase(config, async (database) => {
+    const { ownerUrl } = database;
     if (flags.dryRun) {
       await withConnection(ownerUrl, 'apply', async (client) => {
         const { plan } = await lookUpPlan(client, await rolloutConfigFor(client, flags.config));
@@ -66,6 +68,7 @@ export async function runApply(config: Config, flags: ApplyFlags): Promise<void>
         throttle: limits(flags),
       }),
     );
+    await provisionOwn(config, database);
     if (json) printJson(summary);
     else console.log(summaryText(summary, plan));
   });
@@ -158,7 +161,8 @@ function nextPhase({ left }: RunSummary, { steps }: Plan): string[] | null {
   if (first?.phase === 'seal') {
     return [
       'The policies are in force, and the old application goes on as before. `ringfence verify` proves it.',
-      'When the old application is off: `ringfence apply --until contract --yes`.',
+      'When the old application is off: `ringfence apply --until seal --yes`, and in the end',
+      '`ringfence apply --until contract --yes`.',
     ];
   }
   if (first === undefined) return null;

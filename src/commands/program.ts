@@ -16,7 +16,12 @@ const exitFailed = 3;
 const cli = new Command('ringfence')
   .description('A task and context server whose every row belongs to one user, and Postgres enforces it.')
   .version(version, '-V, --version')
-  .option('--data-dir <directory>', 'where the embedded Postgres lives (default: DATA_DIR, else .ringfence)')
+  // `assign transfer --table …`: what stands behind a verb is its own, also where the verb above it has that flag.
+  .enablePositionalOptions()
+  .option(
+    '--data-dir <directory>',
+    'before the verb: where the embedded Postgres lives (default: DATA_DIR, else .ringfence)',
+  )
   .addHelpText('after', '\nExit codes: 0 well, 1 findings, 2 wrong usage, 3 failed.')
   .configureOutput({
     outputError: (text, write) =>

@@ -74,7 +74,7 @@ function noMethod({ serverVersion }: Source) {
     'rollout_refused',
     `There is no pg_dump and pg_restore of version ${major} or newer on PATH. Install them (Debian, Ubuntu: ` +
       `postgresql-client-${major} from apt.postgresql.org; Red Hat: postgresql${major}; macOS: brew install ` +
-      `postgresql@${major}), or make a backup by other means and prove it`,
+      `postgresql@${major}), or make a backup by other means and restore it somewhere to prove it`,
   );
 }
 

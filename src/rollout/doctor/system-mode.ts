@@ -43,7 +43,7 @@ export async function checkSystemMode(client: ClientBase, subject: Subject): Pro
         'system-role',
         object,
         message,
-        'start the server or run `ringfence migrate up` with DATABASE_URL: either gives it its password',
+        `\`alter role ${identifier(systemRole)} login password '…'\`, or grant it to a log-in of yours; our own server does so when it starts`,
       ),
     );
   }

@@ -30,7 +30,7 @@ async function planFinding(client: Subject['client']): Promise<Finding> {
   return warn(
     'rollback-plan',
     undefined,
-    'No plan is frozen yet, so there is no way back to read (G7).',
-    'Run `ringfence plan`; `ringfence rollback` takes its steps back, newest first, until the contract phase.',
+    'No plan is in force yet; `ringfence apply` freezes one, with its way back (G7).',
+    'Read the way back with `ringfence plan --sql --down`; `ringfence rollback` takes it, up to the contract phase.',
   );
 }

@@ -107,7 +107,7 @@ function publicFaults({ expectation }: Context, { label, table }: Guarded): Find
   return [
     hasReached(expectation, 'seal')
       ? fail('grant-public', label, message, `revoke all on ${label} from public`)
-      : warn('grant-public', label, message, 'It ends with `ringfence apply --until seal`.'),
+      : warn('grant-public', label, message, 'It ends with `ringfence apply --until seal --yes`.'),
   ];
 }
 

@@ -69,7 +69,7 @@ function furtherPolicy({ expectation }: Context, label: TableLabel, policy: Poli
       'policy-legacy',
       label,
       'the old application still sees everything',
-      'Finish with `ringfence apply --until seal` once it is switched off.',
+      'Finish with `ringfence apply --until seal --yes` once it is switched off.',
     );
   }
   return fail('policy-legacy', label, `exempts others than the old application's roles: ${policy.definition}`, remedy);

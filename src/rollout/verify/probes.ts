@@ -54,7 +54,7 @@ function unprobed({ label }: Guarded): Finding {
     'not-probed',
     label,
     message,
-    'Name the roles of the old application (legacyRoles), or `ringfence apply --until seal`.',
+    'Name the roles of the old application (legacyRoles), or `ringfence apply --until seal --yes` once it is off.',
   );
 }
 

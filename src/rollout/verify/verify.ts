@@ -105,6 +105,6 @@ function stage(expectation: Expectation): Finding[] {
   const next = hasReached(expectation, 'seal') ? 'contract' : 'seal';
   const message = `The rollout has come to ${expectation.reached}; ${next} is still to come.`;
   return [
-    warn('stage', undefined, message, `Run \`ringfence apply --until ${next}\` once the old application is off.`),
+    warn('stage', undefined, message, `Run \`ringfence apply --until ${next} --yes\` once the old application is off.`),
   ];
 }
