@@ -468,10 +468,7 @@ drop index if exists public.idx_project_git_branchs_user_id;
 drop index if exists public.idx_projects_user_id;
 drop index if exists public.idx_agents_user_id;
 
--- Roles, identity, owner columns --------------------------------------------------------------------------------------
-
-delete from public.users where id = '00000000-0000-4000-8000-000000000000';
-revoke usage on schema public from ringfence_accounts;
+-- Owners --------------------------------------------------------------------------------------------------------------
 
 delete from ringfence_rollout.user_id_backup where table_name = 'public.task_subtasks';
 insert into ringfence_rollout.user_id_backup (table_name, id, user_id, rule_user_id)
@@ -580,6 +577,11 @@ select 'public.agents', t.id::text, t.user_id, '00000000-0000-4000-8000-00000000
 from public.agents t
 where t.user_id <> '00000000-0000-4000-8000-000000000000'::uuid
 on conflict (table_name, id) do update set user_id = excluded.user_id, rule_user_id = excluded.rule_user_id, saved_at = now();
+
+-- Roles, identity, owner columns --------------------------------------------------------------------------------------
+
+delete from public.users where id = '00000000-0000-4000-8000-000000000000';
+revoke usage on schema public from ringfence_accounts;
 alter table public.task_subtasks drop column if exists user_id;
 alter table public.task_labels drop column if exists user_id;
 alter table public.task_dependencies drop column if exists user_id;
@@ -596,7 +598,19 @@ alter table public.projects drop column if exists user_id;
 alter table public.agents drop column if exists user_id;
 drop schema if exists ringfence cascade;
 
-do $$ begin execute format('grant temporary on database %I to public', current_database()); end $$;
+do $$
+declare
+  someone name;
+begin
+  execute format('grant temporary on database %I to public', current_database());
+  for someone in select r.rolname
+    from pg_catalog.pg_database o, aclexplode(o.datacl) a join pg_catalog.pg_roles r on r.oid = a.grantee
+    where quote_ident(o.datname) = quote_ident(current_database()) and a.privilege_type = 'TEMPORARY' and a.grantee <> o.datdba
+      and r.rolname <> all (array['pg_database_owner']::text[]) and r.rolname !~ '^(pg|ringfence)_'
+  loop
+    execute format('revoke temporary on database %I from %I', current_database(), someone);
+  end loop;
+end $$;
 do $$ begin execute format('revoke connect on database %I from ringfence_app, ringfence_system', current_database()); end $$;
 revoke usage on schema public from ringfence_app, ringfence_system;
 

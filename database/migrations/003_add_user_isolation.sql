@@ -54,9 +54,52 @@ end
 $$;
 
 -- Take everybody's right to make temporary objects away; who is there keeps it.
-do $$ begin execute format('revoke temporary, create on database %I from public', current_database()); end $$;
+do $$
+declare
+  someone name;
+begin
+  for someone in select r.rolname from pg_catalog.pg_roles r
+    where not r.rolsuper and r.rolname !~ '^(pg|ringfence)_' and (
+      exists (select from pg_catalog.pg_shdepend d join pg_catalog.pg_database b on b.oid = d.dbid
+        where b.datname = current_database() and d.refclassid = 'pg_catalog.pg_authid'::regclass and d.refobjid = r.oid)
+      or exists (select from pg_catalog.pg_stat_activity a where a.datname = current_database() and a.usesysid = r.oid)
+    )
+  loop
+    execute format('grant temporary on database %I to %I', current_database(), someone);
+  end loop;
+  execute format('revoke temporary on database %I from public', current_database());
+end $$;
+do $$
+declare
+  someone name;
+begin
+  for someone in select r.rolname from pg_catalog.pg_roles r
+    where not r.rolsuper and r.rolname !~ '^(pg|ringfence)_' and (
+      exists (select from pg_catalog.pg_shdepend d join pg_catalog.pg_database b on b.oid = d.dbid
+        where b.datname = current_database() and d.refclassid = 'pg_catalog.pg_authid'::regclass and d.refobjid = r.oid)
+      or exists (select from pg_catalog.pg_stat_activity a where a.datname = current_database() and a.usesysid = r.oid)
+    )
+  loop
+    execute format('grant create on database %I to %I', current_database(), someone);
+  end loop;
+  execute format('revoke create on database %I from public', current_database());
+end $$;
 do $$ begin execute format('grant connect on database %I to ringfence_app, ringfence_system', current_database()); end $$;
-revoke create on schema public from public;
+do $$
+declare
+  someone name;
+begin
+  for someone in select r.rolname from pg_catalog.pg_roles r
+    where not r.rolsuper and r.rolname !~ '^(pg|ringfence)_' and (
+      exists (select from pg_catalog.pg_shdepend d join pg_catalog.pg_database b on b.oid = d.dbid
+        where b.datname = current_database() and d.refclassid = 'pg_catalog.pg_authid'::regclass and d.refobjid = r.oid)
+      or exists (select from pg_catalog.pg_stat_activity a where a.datname = current_database() and a.usesysid = r.oid)
+    )
+  loop
+    execute format('grant create on schema %s to %I', 'public', someone);
+  end loop;
+  execute format('revoke create on schema %s from public', 'public');
+end $$;
 grant usage on schema public to ringfence_app, ringfence_system;
 
 -- Install the signed identity and its verifier.

@@ -1,10 +1,9 @@
 /** `ringfence migrate up|down|status`. */
 import type { Config } from '../config.ts';
 import { latestVersion, migrateDown, migrateUp, migrationStatus } from '../database/migrations.ts';
-import { provision } from '../database/provision.ts';
-import { isolationVersion } from '../database/serving.ts';
 import { withOwnedDatabase } from './database.ts';
 import { printJson, printRows } from './print.ts';
+import { provisionOwn } from './provision-own.ts';
 
 interface Output {
   readonly json?: boolean;
@@ -12,12 +11,9 @@ interface Output {
 
 /** Also gives the two roles their passwords and installs the identity key, once there are policies to serve under. */
 export async function runMigrateUp(config: Config, { to = latestVersion, json = false }: Output & { to?: number }) {
-  const applied = await withOwnedDatabase(config, async ({ ownerUrl, secret }) => {
-    const names = await migrateUp(ownerUrl, to);
-    const isolated = (await migrationStatus(ownerUrl)).some((m) => m.version === isolationVersion && m.applied);
-    if (!isolated) return names;
-    const ownLogins = config.database.kind === 'external' && config.database.roles !== undefined;
-    await provision(ownerUrl, await secret(), ownLogins);
+  const applied = await withOwnedDatabase(config, async (database) => {
+    const names = await migrateUp(database.ownerUrl, to);
+    await provisionOwn(config, database);
     return names;
   });
   report(

@@ -10,10 +10,11 @@ import { bytesText, durationText } from '../rollout/preflight/amounts.ts';
 import { estimateTable, rowsOf, type TableEstimate } from '../rollout/preflight/estimate.ts';
 import { preflight } from '../rollout/preflight/preflight.ts';
 import { serverVersionFinding } from '../rollout/preflight/server.ts';
-import { loadRolloutConfig, type RolloutConfig } from '../rollout/rollout-config.ts';
+import type { RolloutConfig } from '../rollout/rollout-config.ts';
 import { withOwnedDatabase } from './database.ts';
 import { type FindingsFlags, printFindings } from './findings.ts';
 import { table } from './print.ts';
+import { rolloutConfigFor } from './rollout-config-for.ts';
 
 export interface PreflightFlags extends FindingsFlags {
   /** Where the application answers: its /health is asked (G11). */
@@ -35,10 +36,11 @@ const healthTimeoutMs = 10_000;
  * @throws Problem `usage_error` for an address that is none; `config_invalid`; `database_unavailable`
  */
 export async function runPreflight(config: Config, flags: PreflightFlags): Promise<0 | 1> {
-  const rollout = await loadRolloutConfig(flags.config, process.cwd());
   const ours = [jwtFinding(config), await logFinding(config), ...(await healthFindings(flags.url))];
   const looked = await withOwnedDatabase(config, ({ ownerUrl }) =>
-    withConnection(ownerUrl, 'preflight', (client) => lookAt(client, rollout)),
+    withConnection(ownerUrl, 'preflight', async (client) =>
+      lookAt(client, await rolloutConfigFor(client, flags.config)),
+    ),
   );
   const code = printFindings([...looked.findings, ...ours], flags, { tables: looked.tables });
   if (flags.json !== true && looked.tables.length > 0) console.log(`\n${costsText(looked.tables)}`);

@@ -1,7 +1,9 @@
-/** The rollout's configuration for a database: a file's, or our own schema's where the database is ours. */
+/** The rollout's configuration for a database: a file's, and where the database is ours what our own schema needs. */
+import { configFor } from '../database/own-rollout.ts';
 import type { Connection } from '../rollout/connection.ts';
 import { loadRolloutConfig, type RolloutConfig } from '../rollout/rollout-config.ts';
 
-export async function rolloutConfigFor(_client: Connection, file: string | undefined): Promise<RolloutConfig> {
-  return loadRolloutConfig(file, process.cwd());
+/** @param file the path given by `--config` */
+export async function rolloutConfigFor(client: Connection, file: string | undefined): Promise<RolloutConfig> {
+  return configFor(client, await loadRolloutConfig(file, process.cwd()));
 }

@@ -9,6 +9,12 @@ select
     where d.datname = current_database() and a.grantee = 0 and a.privilege_type = 'TEMPORARY') as "publicTemporary",
   exists (select from pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) a
     where d.datname = current_database() and a.grantee = 0 and a.privilege_type = 'CREATE') as "publicCreate",
+  array(select distinct pg_get_userbyid(a.grantee)::text from pg_database d, aclexplode(d.datacl) a
+    where d.datname = current_database() and a.grantee <> 0 and a.privilege_type in ('TEMPORARY', 'CREATE')
+    union
+    select pg_get_userbyid(a.grantee)::text from pg_namespace n, aclexplode(n.nspacl) a
+    where n.nspname = any ($1) and a.grantee <> 0 and a.privilege_type = 'CREATE'
+    order by 1) as "creators",
   array(select n.nspname::text from pg_namespace n, aclexplode(coalesce(n.nspacl, acldefault('n', n.nspowner))) a
     where n.nspname = any ($1) and a.grantee = 0 and a.privilege_type = 'CREATE' order by 1) as "publicCreateSchemas"`;
 
@@ -70,7 +76,7 @@ export async function readDatabasePrivileges(
   try {
     await client.query("set local search_path = ''");
     const database = await client.query<
-      Pick<DatabasePrivileges, 'publicTemporary' | 'publicCreate' | 'publicCreateSchemas'>
+      Pick<DatabasePrivileges, 'publicTemporary' | 'publicCreate' | 'publicCreateSchemas' | 'creators'>
     >(onDatabase, [schemas]);
     const open = await client.query<OpenObject>(openObjects);
     const views = await client.query<{ name: string }>(ownerViews, [owned]);

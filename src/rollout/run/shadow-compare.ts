@@ -115,7 +115,7 @@ interface Digest {
 /** In one snapshot a row's place stands for its content. @param user null for whatever is seen */
 async function digest(client: Connection, { table, ownerColumn }: ShadowTable, user: UserId | null): Promise<Digest> {
   const { rows } = await client.query<Digest>(
-    `select count(*) as rows, sum(hashtidextended(t.ctid, t.tableoid::bigint)::numeric) as hash
+    `select count(*)::text as rows, sum(hashtidextended(t.ctid, t.tableoid::bigint)::numeric)::text as hash
     from ${table} t ${user === null ? '' : `where t.${identifier(ownerColumn)} = '${user}'`}`,
   );
   const [row] = rows;

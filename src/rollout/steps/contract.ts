@@ -5,10 +5,11 @@
  * The inverse needs more than the way here: steps that do nothing forwards stand before and after the swap, so that taken
  * back in order they build the old index, swap, check the old references, and build the keys with the owner again.
  */
-import { type ForeignKey, type Index, type Table, type TableLabel, tableOf } from '../catalog.ts';
+import { type ForeignKey, type Index, type Table, tableOf } from '../catalog.ts';
 import { columnList, identifier, literal, qualified } from '../identifier.ts';
 import type { OwnedReference, OwnedTable } from '../ownership.ts';
 import type { Action, Step } from '../plan.ts';
+import { displacement, type UniqueKey } from './displace.ts';
 import { redefine, withOwner, withoutOwner } from './key-names.ts';
 import { leafIndex, referenceWithOwner, uniqueIndexes } from './keys.ts';
 import { leavesOf, type PlanContext, sql, stepsOf } from './step.ts';
@@ -351,19 +352,16 @@ function restoreWithOwner(
 }
 
 /**
- * The first thing that a rollback looks at. With --accept-data-loss all but one of the rows that have a key in common go to
- * ringfence_rollout.displaced_rows, with what they hold.
+ * The first thing that a rollback looks at.
  */
 export function collisions(context: PlanContext): Step {
   const swapped = swappedTables(context);
-  const found = swapped.flatMap((owned) => {
-    const table = tableOf(context.catalog, owned.table);
-    return uniqueIndexes(table, owned.ownerColumn)
+  const found: UniqueKey[] = swapped.flatMap((table) =>
+    uniqueIndexes(tableOf(context.catalog, table.table), table.ownerColumn)
       .filter((index) => !index.partial && index.columns.every((column) => column !== null))
-      .map((index) => collision(owned.table, owned, index));
-  });
-  const query = found.map(({ fault }) => fault).join('\nunion all\n');
-  const displace = found.toReversed().map(({ displace }) => displace);
+      .map((index) => ({ table, index })),
+  );
+  const query = found.map(collision).join('\nunion all\n');
   const down: Action | null =
     found.length === 0
       ? null
@@ -373,26 +371,17 @@ export function collisions(context: PlanContext): Step {
           query,
           remedy: context.oneTransaction
             ? 'Rename or remove one of each, then run this again.'
-            : 'Rename or remove one of each, or go on with --accept-data-loss: all but the first of them move to ringfence_rollout.displaced_rows.',
-          orElse: displace,
+            : 'Rename or remove one of each, or go on with --accept-data-loss: all but the first of them, and what hangs on them, move to ringfence_rollout.displaced_rows.',
+          orElse: [displacement(context, found)],
         };
   return stepsOf('contract', null)('collisions', 'two users may use one id from here on', null, down);
 }
 
-function collision(label: TableLabel, owned: OwnedTable, index: Index): { fault: string; displace: string } {
+function collision({ table, index }: UniqueKey): string {
   const columns = index.columns.flatMap((column) => column ?? []);
   const list = columns.map((column) => `t.${identifier(column)}`).join(', ');
   const known = columns.map((column) => `t.${identifier(column)} is not null`).join(' and ');
-  const owner = `t.${identifier(owned.ownerColumn)}`;
-  const place = label;
-  return {
-    fault: `(select format('%s: %s users have a row with (%s) = (%s)', ${literal(place)}, count(distinct ${owner}), ${literal(columns.join(', '))}, concat_ws(', ', ${list})) as fault
-from ${label} t where ${known} group by ${list} having count(*) > 1)`,
-    displace: `with doubled as (
-  select t.tableoid, t.ctid, row_number() over (partition by ${list} order by ${owner}) as place from ${label} t where ${known}
-), gone as (
-  delete from ${label} t using doubled d where d.place > 1 and t.tableoid = d.tableoid and t.ctid = d.ctid returning to_jsonb(t) as document
-)
-insert into ringfence_rollout.displaced_rows (table_name, document) select ${literal(place)}, document from gone;`,
-  };
+  const users = `count(distinct t.${identifier(table.ownerColumn)})`;
+  return `(select format('%s: %s users have a row with (%s) = (%s)', ${literal(table.table)}, ${users}, ${literal(columns.join(', '))}, concat_ws(', ', ${list})) as fault
+from ${table.table} t where ${known} group by ${list} having count(*) > 1)`;
 }

@@ -1,17 +1,19 @@
 /** Phase 2: the owner of every row, of those that the old application writes meanwhile too. */
-import { createHash } from 'node:crypto';
 import { tableOf } from '../catalog.ts';
-import { columnList, identifier, literal } from '../identifier.ts';
-import { overrideSweepOf, ownerExpression, sweepOf } from '../owner-expression.ts';
+import { identifier, literal } from '../identifier.ts';
+import { keyText, overrideSweepOf, quarantine, ruleOrQuarantine, sweepOf } from '../owner-expression.ts';
 import type { OwnedReference, OwnedTable } from '../ownership.ts';
 import type { Step, Sweep } from '../plan.ts';
-import { leavesOf, type PlanContext, sql, stepsOf } from './step.ts';
+import { leavesOf, type PlanContext, stepsOf } from './step.ts';
+import { triggers } from './triggers.ts';
 
 export function owners(context: PlanContext): Step[] {
   const filled = context.ownership.owned.filter((table) => !table.adopted);
   const whole = stepsOf('owners', null);
   return [
-    ...filled.map((table) => newRows(context, table, 'owners')),
+    ...triggers(context, 'owners'),
+    // Backwards, before the triggers go: a row that is written behind them would look as if somebody had given it away.
+    ...filled.map((table) => backup(context, table)),
     ...(context.oneTransaction ? [] : filled.map((table) => backfill(context, table))),
     whole(
       'reconcile',
@@ -20,7 +22,6 @@ export function owners(context: PlanContext): Step[] {
       null,
     ),
     ...conflicts(context),
-    ...context.ownership.owned.flatMap((table) => children(context, table, 'owners')),
   ];
 }
 
@@ -47,117 +48,27 @@ function backfill({ catalog, ownership }: PlanContext, table: OwnedTable): Step 
   });
 }
 
-/** A function's name that is the table's alone, however long the table's is. */
-const functionName = (purpose: string, table: OwnedTable) =>
-  `ringfence_rollout.${purpose}_${createHash('sha256').update(table.table).digest('hex').slice(0, 12)}`;
-
-/**
- * The old application does not know of owners: a trigger gives its new rows theirs, and follows when it moves a row to
- * another parent or user. What carries a signed identity is the new application's and belongs to who signed.
- *
- * security definer, because the old application's roles reach neither the users nor our schema. An update that does not
- * touch what the owner comes from leaves the owner: what was given by hand stays given.
- */
-export function newRows({ ownership }: PlanContext, table: OwnedTable, phase: 'owners' | 'seal'): Step {
-  const owner = identifier(table.ownerColumn);
-  const from = sourceColumns(table);
-  const name = functionName('owner', table);
-  const moved = from.map((column) => `new.${identifier(column)} is distinct from old.${identifier(column)}`);
-  const create = `create or replace function ${name}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-  if coalesce(current_setting('ringfence.identity', true), '') <> '' then
-    if tg_op = 'INSERT' and new.${owner} = ${literal(table.defaultOwner)} then
-      new.${owner} := ringfence.current_user_id();
-    end if;
-  elsif tg_op = 'INSERT'${moved.length > 0 ? ` or ${moved.join(' or ')}` : ''} then
-    new.${owner} := ${ownerExpression(ownership, table, 'new')};
-  else
-    new.${owner} := old.${owner};
-  end if;
-  return new;
-end
-$$;
-revoke all on function ${name}() from public;`;
-  const event = from.length > 0 ? `insert or update of ${columnList(from)}` : 'insert';
-  const trigger = `create trigger ringfence_owner before ${event} on ${table.table}
-for each row when (coalesce(current_setting('ringfence.rollout', true), '') <> 'on') execute function ${name}();`;
-  const make = sql([table.table], create, `drop trigger if exists ringfence_owner on ${table.table};`, trigger);
-  const remove = sql(
-    [table.table],
-    `drop trigger if exists ringfence_owner on ${table.table};`,
-    `drop function if exists ${name}();`,
-  );
-  const step = stepsOf(phase, table.table);
-  const options = { lock: 'SHARE ROW EXCLUSIVE', onlineOnly: true } as const;
-  return phase === 'owners'
-    ? step('trigger', 'give rows of the old application their owner as they come', make, remove, options)
-    : step('trigger', 'stop giving rows of the old application an owner', remove, make, options);
+function backup(context: PlanContext, table: OwnedTable): Step {
+  const action = { kind: 'saveOwners', statements: saveOwners(context, table) } as const;
+  return stepsOf('owners', table.table)('backup', 'a rollback keeps the owners in user_id_backup', null, action);
 }
 
-function sourceColumns(table: OwnedTable): string[] {
-  const columns = table.sources.flatMap((source) =>
-    source.kind === 'reference' ? source.reference.columns : [source.column],
-  );
-  return [...new Set(columns)];
-}
-
-interface Child {
-  readonly table: OwnedTable;
-  readonly reference: OwnedReference;
-}
-
-function childrenOf({ ownership }: PlanContext, parent: OwnedTable): Child[] {
-  return ownership.owned.flatMap((table) =>
-    table.sources.flatMap((source) =>
-      source.kind === 'reference' && source.reference.table === parent.table
-        ? [{ table, reference: source.reference }]
-        : [],
-    ),
-  );
-}
-
-/**
- * When a row changes hands, what hangs on it goes along, at any depth: each level's own trigger does the next. Its name
- * sorts before Postgres' own (RI_…), so the children are there when the composite reference is checked.
- */
-export function children(context: PlanContext, table: OwnedTable, phase: 'owners' | 'seal'): Step[] {
-  const below = childrenOf(context, table);
-  if (below.length === 0) return [];
-  const owner = identifier(table.ownerColumn);
-  const name = functionName('children', table);
-  const updates = below.map(({ table: child, reference }) => {
-    const childOwner = identifier(child.ownerColumn);
-    const pairs = reference.columns.map(
-      (column, at) => `c.${identifier(column)} = new.${identifier(reference.referencedColumns[at] ?? '')}`,
-    );
-    return `  update ${child.table} c set ${childOwner} = new.${owner} where ${[...pairs, `c.${childOwner} = old.${owner}`].join(' and ')};`;
-  });
-  const create = `create or replace function ${name}() returns trigger
-language plpgsql security definer set search_path = pg_catalog, pg_temp
-as $$
-begin
-${updates.join('\n')}
-  return null;
-end
-$$;
-revoke all on function ${name}() from public;`;
-  const trigger = `create trigger "0_ringfence_children" after update on ${table.table}
-for each row when (old.${owner} is distinct from new.${owner} and coalesce(current_setting('ringfence.rollout', true), '') <> 'on')
-execute function ${name}();`;
-  const make = sql([table.table], create, `drop trigger if exists "0_ringfence_children" on ${table.table};`, trigger);
-  const remove = sql(
-    [table.table],
-    `drop trigger if exists "0_ringfence_children" on ${table.table};`,
-    `drop function if exists ${name}();`,
-  );
-  const step = stepsOf(phase, table.table);
-  const options = { lock: 'SHARE ROW EXCLUSIVE', onlineOnly: true } as const;
+/** With what the rule says, so that owners given by hand can be told from the rule's when they come back. */
+function saveOwners({ catalog, ownership }: PlanContext, table: OwnedTable): string[] {
+  if (table.key.length === 0) return [];
+  const name = literal(table.table);
+  const rule = ruleOrQuarantine(ownership, table, 't');
+  const owner = `t.${identifier(table.ownerColumn)}`;
+  const said = table.sources.length > 0 ? `\n  or ${rule} <> ${quarantine(ownership)}` : '';
   return [
-    phase === 'owners'
-      ? step('children', 'let children follow when a row changes hands', make, remove, options)
-      : step('children', 'children follow their parents by key from here on', remove, make, options),
+    `delete from ringfence_rollout.user_id_backup where table_name = ${name};`,
+    ...leavesOf(catalog, tableOf(catalog, table.table)).map(
+      (leaf) => `insert into ringfence_rollout.user_id_backup (table_name, id, user_id, rule_user_id)
+select ${name}, ${keyText(table, 't')}, ${owner}, ${rule}
+from ${leaf} t
+where ${owner} <> ${quarantine(ownership)}${said}
+on conflict (table_name, id) do update set user_id = excluded.user_id, rule_user_id = excluded.rule_user_id, saved_at = now();`,
+    ),
   ];
 }
 

@@ -2,10 +2,9 @@
 import { readFileSync } from 'node:fs';
 import { tableOf } from '../catalog.ts';
 import { identifier, literal } from '../identifier.ts';
-import { keyText, quarantine, ruleOrQuarantine } from '../owner-expression.ts';
 import type { OwnedTable } from '../ownership.ts';
 import type { Step } from '../plan.ts';
-import { leavesOf, type PlanContext, sql, stepsOf } from './step.ts';
+import { type PlanContext, sql, stepsOf } from './step.ts';
 
 const isolationSql = (file: string) =>
   readFileSync(new URL(`../../../database/isolation/${file}`, import.meta.url), 'utf8').trim();
@@ -28,8 +27,6 @@ export function prepare(context: PlanContext): Step[] {
       sql([], 'drop schema if exists ringfence cascade;'),
     ),
     ...filled.map((table) => ownerColumn(context, table)),
-    // Backwards, all owners are saved before the first column goes: a rule may read another table's.
-    ...filled.map((table) => backup(context, table)),
   ];
 }
 
@@ -41,42 +38,34 @@ export function schemasOf({ catalog, ownership }: Pick<PlanContext, 'catalog' | 
 
 /**
  * Who may make temporary objects can shadow names, so the application's role must not, and it is everybody's right by
- * default. Those who are there keep it by name.
+ * default. Those who are there keep it by name. Who that is, is looked up when it is done: roles come and go between a
+ * plan and its step, and a role that has nothing in this database must not be tied to it.
  */
 function closeDatabase(context: PlanContext): Step {
-  const { catalog, database, oneTransaction } = context;
-  // A script is made on one server and run on another: it names no role that it does not make.
-  const present = catalog.roles
-    .filter((role) => !oneTransaction && role.login && !role.superuser && !role.name.startsWith('ringfence_'))
-    .map((role) => identifier(role.name))
-    .join(', ');
-  const privileges = [
-    ...(database.publicTemporary || oneTransaction ? ['temporary'] : []),
-    ...(database.publicCreate || oneTransaction ? ['create'] : []),
-  ].join(', ');
-  // What Postgres itself gives to everybody, where it is not known what was there.
-  const before = oneTransaction ? 'temporary' : privileges;
-  const here = 'database %I';
+  const { database, oneTransaction } = context;
+  const schemas = schemasOf(context).map((schema) => ({
+    name: identifier(schema),
+    open: database.publicCreateSchemas.includes(schema),
+  }));
+  const ofDatabase = [
+    { privilege: 'temporary', open: database.publicTemporary },
+    { privilege: 'create', open: database.publicCreate },
+  ];
   const up: string[] = [];
   const down: string[] = [];
-  if (privileges !== '') {
-    if (present !== '') up.push(onDatabase(`grant ${privileges} on ${here} to ${present}`));
-    up.push(onDatabase(`revoke ${privileges} on ${here} from public`));
-    down.push(onDatabase(`grant ${before} on ${here} to public`));
-    if (present !== '') down.push(onDatabase(`revoke ${privileges} on ${here} from ${present}`));
+  for (const { privilege, open } of ofDatabase) {
+    // A script is made on one server and run on another, where it may be otherwise.
+    if (open || oneTransaction) up.push(keepByName(privilege, 'database', 'current_database()'));
+    // What Postgres itself gives to everybody, where it is not known what was there.
+    if (oneTransaction ? privilege === 'temporary' : open) {
+      down.push(backToEverybody(privilege, 'database', 'current_database()', database.creators));
+    }
   }
-  up.push(onDatabase(`grant connect on ${here} to ${ourRoles}`));
-  down.push(onDatabase(`revoke connect on ${here} from ${ourRoles}`));
-  for (const schema of schemasOf(context)) {
-    const name = identifier(schema);
-    if (database.publicCreateSchemas.includes(schema) || oneTransaction) {
-      if (present !== '') up.push(`grant create on schema ${name} to ${present};`);
-      up.push(`revoke create on schema ${name} from public;`);
-    }
-    if (database.publicCreateSchemas.includes(schema)) {
-      down.push(`grant create on schema ${name} to public;`);
-      if (present !== '') down.push(`revoke create on schema ${name} from ${present};`);
-    }
+  up.push(onDatabase(`grant connect on database %I to ${ourRoles}`));
+  down.push(onDatabase(`revoke connect on database %I from ${ourRoles}`));
+  for (const { name, open } of schemas) {
+    if (open || oneTransaction) up.push(keepByName('create', 'schema', literal(name)));
+    if (open) down.push(backToEverybody('create', 'schema', literal(name), database.creators));
     up.push(`grant usage on schema ${name} to ${ourRoles};`);
   }
   return stepsOf('prepare', null)(
@@ -85,6 +74,55 @@ function closeDatabase(context: PlanContext): Step {
     sql([], ...up),
     sql([], ...down),
   );
+}
+
+/** Roles with objects or privileges in this database, or a session; superusers need nothing. */
+const present = `select r.rolname from pg_catalog.pg_roles r
+    where not r.rolsuper and r.rolname !~ '^(pg|ringfence)_' and (
+      exists (select from pg_catalog.pg_shdepend d join pg_catalog.pg_database b on b.oid = d.dbid
+        where b.datname = current_database() and d.refclassid = 'pg_catalog.pg_authid'::regclass and d.refobjid = r.oid)
+      or exists (select from pg_catalog.pg_stat_activity a where a.datname = current_database() and a.usesysid = r.oid)
+    )`;
+
+function keepByName(privilege: string, kind: 'database' | 'schema', name: string): string {
+  const object = kind === 'database' ? 'database %I' : 'schema %s';
+  return `do $$
+declare
+  someone name;
+begin
+  for someone in ${present}
+  loop
+    execute format('grant ${privilege} on ${object} to %I', ${name}, someone);
+  end loop;
+  execute format('revoke ${privilege} on ${object} from public', ${name});
+end $$;`;
+}
+
+/** @param kept who has had a right of the kind by name before, and keeps it */
+function backToEverybody(
+  privilege: string,
+  kind: 'database' | 'schema',
+  name: string,
+  kept: readonly string[],
+): string {
+  const object = kind === 'database' ? 'database %I' : 'schema %s';
+  const [catalog, acl, owner, names] =
+    kind === 'database'
+      ? ['pg_catalog.pg_database', 'datacl', 'datdba', 'quote_ident(o.datname) = quote_ident(current_database())']
+      : ['pg_catalog.pg_namespace', 'nspacl', 'nspowner', `quote_ident(o.nspname) = ${name}`];
+  return `do $$
+declare
+  someone name;
+begin
+  execute format('grant ${privilege} on ${object} to public', ${name});
+  for someone in select r.rolname
+    from ${catalog} o, aclexplode(o.${acl}) a join pg_catalog.pg_roles r on r.oid = a.grantee
+    where ${names} and a.privilege_type = '${privilege.toUpperCase()}' and a.grantee <> o.${owner}
+      and r.rolname <> all (array[${kept.map(literal).join(', ')}]::text[]) and r.rolname !~ '^(pg|ringfence)_'
+  loop
+    execute format('revoke ${privilege} on ${object} from %I', ${name}, someone);
+  end loop;
+end $$;`;
 }
 
 /** The script is made on one database and run on another. */
@@ -105,28 +143,4 @@ function ownerColumn(context: PlanContext, table: OwnedTable): Step {
     sql([table.table], `alter table ${table.table} drop column if exists ${owner};`),
     { lock: 'ACCESS EXCLUSIVE' },
   );
-}
-
-function backup(context: PlanContext, table: OwnedTable): Step {
-  const action = { kind: 'saveOwners', statements: saveOwners(context, table) } as const;
-  return stepsOf('prepare', table.table)('backup', 'a rollback keeps the owners in user_id_backup', null, action);
-}
-
-/** With what the rule says, so that owners given by hand can be told from the rule's when they come back. */
-function saveOwners({ catalog, ownership }: PlanContext, table: OwnedTable): string[] {
-  if (table.key.length === 0) return [];
-  const name = literal(table.table);
-  const rule = ruleOrQuarantine(ownership, table, 't');
-  const owner = `t.${identifier(table.ownerColumn)}`;
-  const said = table.sources.length > 0 ? `\n  or ${rule} <> ${quarantine(ownership)}` : '';
-  return [
-    `delete from ringfence_rollout.user_id_backup where table_name = ${name};`,
-    ...leavesOf(catalog, tableOf(catalog, table.table)).map(
-      (leaf) => `insert into ringfence_rollout.user_id_backup (table_name, id, user_id, rule_user_id)
-select ${name}, ${keyText(table, 't')}, ${owner}, ${rule}
-from ${leaf} t
-where ${owner} <> ${quarantine(ownership)}${said}
-on conflict (table_name, id) do update set user_id = excluded.user_id, rule_user_id = excluded.rule_user_id, saved_at = now();`,
-    ),
-  ];
 }

@@ -3,21 +3,19 @@ import { tableOf } from '../catalog.ts';
 import { identifier, literal } from '../identifier.ts';
 import type { OwnedTable } from '../ownership.ts';
 import type { Step } from '../plan.ts';
-import { children, newRows } from './owners.ts';
 import { dropProbe, legacyPolicy, makeProbe } from './shadow.ts';
 import { type PlanContext, sql, stepsOf, withPartitions } from './step.ts';
+import { triggers } from './triggers.ts';
 
 export function seal(context: PlanContext): Step[] {
   const whole = stepsOf('seal', null);
-  const filled = context.ownership.owned.filter((table) => !table.adopted);
   return [
     whole('sessions', 'make sure that the old application is off', noLegacySessions(context), null, {
       onlineOnly: true,
     }),
     whole('role', 'remove the probe role', dropProbe(context), makeProbe(context), { onlineOnly: true }),
     ...context.ownership.owned.map((table) => endExemption(context, table)),
-    ...filled.map((table) => newRows(context, table, 'seal')),
-    ...context.ownership.owned.flatMap((table) => children(context, table, 'seal')),
+    ...triggers(context, 'seal'),
     ...context.database.ownerViews.map((view) =>
       whole(
         `view ${view}`,

@@ -18,6 +18,8 @@ export interface PlanContext {
 export interface DatabasePrivileges {
   readonly publicTemporary: boolean;
   readonly publicCreate: boolean;
+  /** Roles that have one of these rights by name, in the database or a schema. */
+  readonly creators: readonly string[];
   /** Schemas of owned tables in which everybody may create. */
   readonly publicCreateSchemas: readonly string[];
   /** Views and functions that run above the policies and are open to everybody. */
