@@ -110,4 +110,28 @@ describe('on a database', () => {
       await throttle.stop();
     }
   });
+
+  test('counters that begin with nothing, as after a restore, hold nothing back', async () => {
+    await withConnection(database.url, 'test', async (client) => {
+      await client.query('create table public.restored as select i from generate_series(1, 150000) i');
+      await client.query('analyze public.restored');
+      await client.query('select pg_stat_force_next_flush()');
+      await client.query("select pg_stat_reset_single_table_counters('public.restored'::regclass)");
+      await client.query('update public.restored set i = i');
+      await client.query('select pg_stat_force_next_flush()');
+      const { rows } = await client.query<{ dead: string; live: string }>(
+        "select n_dead_tup as dead, n_live_tup as live from pg_stat_all_tables where relid = 'public.restored'::regclass",
+      );
+      expect(rows).toEqual([{ dead: '150000', live: '0' }]);
+    });
+    const throttle = await startThrottle(database.url, 'public.restored', defaultLimits, {
+      say: () => {},
+      onReason: () => {},
+    });
+    try {
+      expect(throttle.reason).toBeNull();
+    } finally {
+      await throttle.stop();
+    }
+  });
 });

@@ -218,8 +218,10 @@ async function readFigures(client: Connection, leaf: string): Promise<Figures> {
       (select max(extract(epoch from replay_lag))::float8 from pg_stat_replication) as "lagSeconds",
       (pg_current_wal_lsn() - '0/0')::float8 as "walBytes",
       (
-        select n_dead_tup / greatest(n_live_tup, 1)::float8 from pg_stat_all_tables
-        where relid = to_regclass($1) and n_dead_tup > ${deadRowsIgnored}
+        -- Counters begin with nothing after a restore, a crash or a change to the standby; what the planner knows does not.
+        select n_dead_tup / nullif(greatest(n_live_tup, c.reltuples, 0), 0)::float8
+        from pg_stat_all_tables s join pg_class c on c.oid = s.relid
+        where s.relid = to_regclass($1) and n_dead_tup > ${deadRowsIgnored}
       ) as "deadRatio",
       exists (
         select from pg_stat_progress_vacuum v join pg_stat_activity a using (pid)
