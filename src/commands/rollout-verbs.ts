@@ -59,7 +59,7 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     root,
     'rollback',
     'take the rollout back; rows and owners are kept',
-    'ringfence rollback --level database --to prepare',
+    'ringfence rollback --level database --to prepare --yes',
   )
     .addOption(
       new Option('--level <level>', 'app: the old application comes back; database: the inverses of the plan')
@@ -96,6 +96,7 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .option('--skip-missing', 'go on when rows of the list are not there')
     .option('--dry-run', 'show what would move')
     .action(async (flags) => exitWith(await (await import('./assign.ts')).runAssign(config(), flags)));
+  assign.enablePositionalOptions();
   verb(
     assign,
     'transfer',
@@ -121,6 +122,7 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .option('--no-restore-test', 'do not prove it; says so loudly')
     .option('--dry-run', 'say by what means and how large')
     .action(async (flags) => exitWith(await (await import('./backup.ts')).runBackup(config(), flags)));
+  backup.enablePositionalOptions();
   verb(backup, 'verify', 'run the restore test of a backup again', 'ringfence backup verify /backups/before-isolation')
     .argument('<directory>', 'the backup')
     .action(async (directory, flags) =>
@@ -164,4 +166,15 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .action(async (symptom, flags) =>
       exitWith(await (await import('./doctor.ts')).runDoctor(process.env, overrides(), symptom, flags)),
     );
+
+  verb(
+    root,
+    'demo',
+    'isolate a million rows in front of you, in a Postgres of its own, and take it back: nothing to set up',
+    'ringfence demo --rows 100000',
+  )
+    .option('--rows <number>', 'all tables together (default: 1000000)', wholeNumber(1_000, 50_000_000))
+    .option('--here', 'in a new database of the server of DATABASE_URL; no other is touched')
+    .option('--keep', 'leave the database there when it is over, and say how to connect')
+    .action(async (flags) => exitWith(await (await import('./demo.ts')).runDemo(config, flags)));
 }

@@ -29,9 +29,7 @@ const report = z.union([
     stopped: z.object({
       users: sum.optional(),
       projects: sum.optional(),
-      labels: sum.optional(),
       tasks: sum.optional(),
-      task_labels: sum.optional(),
       comments: sum.optional(),
     }),
   }),

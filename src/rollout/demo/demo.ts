@@ -191,9 +191,7 @@ function urlOf(url: string, { name, password }: LegacyRole): string {
 const labels: readonly (readonly [LegacyTable, string])[] = [
   ['users', 'public.users'],
   ['projects', 'public.projects'],
-  ['labels', 'public.labels'],
   ['tasks', 'public.tasks'],
-  ['task_labels', 'public.task_labels'],
   ['comments', 'public.comments'],
 ];
 
