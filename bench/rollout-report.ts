@@ -114,7 +114,7 @@ function targetLines(targets: readonly RolloutTarget[]): string[] {
     'targets',
     ...targets.map(
       ({ name, unit, value, atMost, met }) =>
-        `  ${name.padEnd(width)}  ${figure(value).padStart(8)} ${unit.padEnd(6)}  ≤ ${String(atMost).padEnd(5)} ${met ? 'met' : 'MISSED'}`,
+        `  ${name.padEnd(width)}  ${figure(value).padStart(8)} ${unit.padEnd(3)}  ≤ ${String(atMost).padEnd(5)} ${met ? 'met' : 'MISSED'}`,
     ),
     missed === 0 ? `  all ${targets.length} met` : `  ${missed} of ${targets.length} missed`,
   ];

@@ -4,7 +4,7 @@ import type { Measured } from './rollout-measure.ts';
 
 export interface RolloutTarget {
   readonly name: string;
-  readonly unit: '' | 'ms' | 'MiB' | 'writes';
+  readonly unit: '' | 'ms' | 'MiB';
   readonly atMost: number;
   readonly value: number;
   readonly met: boolean;
