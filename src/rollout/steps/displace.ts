@@ -25,7 +25,7 @@ declare
   moved bigint;
 begin
   create unlogged table ringfence_rollout.displacing (label text, leaf oid, place tid, primary key (label, leaf, place));
-${keys.map((key) => `${losers(key)}\n${closure(carried)}`).join('\n')}
+${keys.map((key) => `${losers(key, bonds)}\n${closure(carried)}`).join('\n')}
 ${tables.map(keep).join('\n')}
 ${emptied.map(keepEmptied).join('\n')}
 ${removal(tables)}
@@ -54,15 +54,22 @@ function bondsOf({ catalog, ownership }: PlanContext): Bond[] {
 const isDisplaced = (table: OwnedTable, alias: string) =>
   `exists (select from ringfence_rollout.displacing d where d.label = ${literal(table.table)} and d.leaf = ${alias}.tableoid and d.place = ${alias}.ctid)`;
 
-/** Of rows with one key the first owner's stays. */
-function losers({ table, index }: UniqueKey): string {
-  const columns = index.columns.flatMap((column) => (column === null ? [] : [`t.${identifier(column)}`]));
+/** Of rows with one key the one stays that something hangs on, else the first owner's. */
+function losers({ table, index }: UniqueKey, bonds: readonly Bond[]): string {
+  const columns = index.columns.flatMap((column) => (column === null ? [] : [identifier(column)]));
+  const inbound = bonds.filter(({ parent }) => parent.table === table.table);
+  const used = inbound.map((bond) => `exists (select from ${bond.child.table} c where ${joined(bond)})`);
   return `  insert into ringfence_rollout.displacing
   select ${literal(table.table)}, x.leaf, x.place from (
-    select t.tableoid as leaf, t.ctid as place,
-      row_number() over (partition by ${columns.join(', ')} order by t.${identifier(table.ownerColumn)}) as number
-    from ${table.table} t
-    where ${columns.map((column) => `${column} is not null`).join(' and ')} and not ${isDisplaced(table, 't')}
+    select p.tableoid as leaf, p.ctid as place, row_number() over (
+      partition by ${columns.map((column) => `p.${column}`).join(', ')}
+      order by ${used.length > 0 ? `(${used.join(' or ')}) desc, ` : ''}p.${identifier(table.ownerColumn)}
+    ) as number
+    from ${table.table} p
+    where (${columns.map((column) => `p.${column}`).join(', ')}) in (
+      select ${columns.map((column) => `t.${column}`).join(', ')} from ${table.table} t where not ${isDisplaced(table, 't')}
+      group by ${columns.map((column) => `t.${column}`).join(', ')} having count(*) > 1
+    ) and not ${isDisplaced(table, 'p')}
   ) x where x.number > 1;`;
 }
 
