@@ -1,4 +1,5 @@
 /** `ringfence rollback`: admits the old application again, or takes the plan back, and shows that nothing was lost. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { monotonicMs } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { problem } from '../errors.ts';
@@ -78,9 +79,35 @@ async function takeBack(url: string, plan: Plan, to: Phase | null, flags: Rollba
   const summary = await interruptible(sayStopping, (signal) =>
     rollbackPlan(url, plan, { to, acceptDataLoss, signal, onEvent: progressTo(process.stderr, monotonicMs) }),
   );
-  const comparisons = before === null ? [] : compared(before, await snapshot(url, plan));
+  const comparisons = before === null ? [] : await compareWith(before, url, plan);
   await withConnection(url, 'rollback', (client) => recordEvent(client, 'rollback_compared', { comparisons }));
   return { summary, comparisons };
+}
+
+/** Postgres' sessions tell of what they wrote every second while they work, and at the latest when idle for ten. */
+const writesKnownMs = 12_000;
+const askAgainMs = 500;
+
+/** A difference that nobody is known to have made may be one that is not known yet. */
+async function compareWith(
+  before: ReadonlyMap<string, Content>,
+  url: string,
+  plan: Plan,
+): Promise<readonly Comparison[]> {
+  const after = await snapshot(url, plan);
+  const deadline = monotonicMs() + writesKnownMs;
+  for (;;) {
+    const comparisons = compared(before, after);
+    const unexplained = comparisons.filter(({ equal, writes }) => !equal && writes === 0);
+    if (unexplained.length === 0 || monotonicMs() > deadline) return comparisons;
+    await delay(askAgainMs);
+    const labels = unexplained.map(({ table: label }) => label);
+    const known = await withConnection(url, 'compare', (client) => writesTo(client, labels));
+    for (const [label, writes] of known) {
+      const content = after.get(label);
+      if (content) after.set(label, { ...content, writes });
+    }
+  }
 }
 
 interface Content {
@@ -89,7 +116,7 @@ interface Content {
 }
 
 /** What the tables held before the rollout and hold still: every column but the one that was added. */
-async function snapshot(url: string, plan: Plan): Promise<ReadonlyMap<string, Content>> {
+async function snapshot(url: string, plan: Plan): Promise<Map<string, Content>> {
   return withConnection(url, 'compare', async (client) => {
     const catalog = await readCatalog(client);
     const added = plan.ownership.owned.filter(({ adopted }) => !adopted);
