@@ -130,18 +130,50 @@ const statementRunners = [
 /** Rows belong to somebody, large objects to a role: what one user's statement leaves there, another's finds. */
 const largeObjectWriters = ['lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 'lowrite'];
 
+/**
+ * What others do and how much they have, counted or listed. The names of prepared statements are among it: who knows one
+ * can put a statement of his own in its place on a connection that serves the next user. Monitoring keeps them.
+ */
+const observers = [
+  'pg_lock_status',
+  'pg_blocking_pids',
+  'pg_prepared_statement',
+  'pg_prepared_xact',
+  'pg_listening_channels',
+  'pg_relation_size',
+  'pg_table_size',
+  'pg_indexes_size',
+  'pg_total_relation_size',
+  'pg_database_size',
+  'pg_tablespace_size',
+  'pg_cancel_backend',
+  'pg_terminate_backend',
+];
+
 /** Only a superuser can take functions of Postgres itself from PUBLIC; elsewhere they stay as they are. */
 async function closeFunctions(owner: OwnerConnection): Promise<void> {
-  const { rows } = await owner.query<{ signature: string }>(
-    `select oid::regprocedure::text as signature from pg_proc
-     where pronamespace = 'pg_catalog'::regnamespace and proname = any ($1)
-       and has_function_privilege('public', oid, 'execute')
+  await takeFromPublic(owner, `proname = any ('{${[...statementRunners, ...largeObjectWriters].join()}}')`);
+  // Counters of a table, a database or a backend: those with one argument. The others count for the whole cluster, and
+  // come and go between versions; pg_upgrade stops at a privilege on a function that the new version lacks.
+  const counters = `starts_with(proname, 'pg_stat_get_') and proargtypes[0] in ('oid'::regtype, 'integer'::regtype)
+    and pronargs = 1`;
+  await takeFromPublic(owner, `(proname = any ('{${observers.join()}}') or ${counters})`, 'pg_monitor');
+}
+
+/** @param keeper a role that keeps the right, beside the owner of the database */
+async function takeFromPublic(owner: OwnerConnection, which: string, keeper?: string): Promise<void> {
+  const { rows } = await owner.query<{ signature: string; owner: string }>(
+    `select p.oid::regprocedure::text as signature, quote_ident(pg_get_userbyid(d.datdba)) as owner
+     from pg_proc p join pg_database d on d.datname = current_database()
+     where pronamespace = 'pg_catalog'::regnamespace and ${which}
+       and has_function_privilege('public', p.oid, 'execute')
        and (select rolsuper from pg_roles where rolname = current_user)
      order by 1`,
-    [[...statementRunners, ...largeObjectWriters]],
   );
-  if (rows.length === 0) return;
+  const [first] = rows;
+  if (first === undefined) return;
   const signatures = rows.map(({ signature }) => signature).join(', ');
+  if (keeper !== undefined) await owner.query(`grant execute on function ${signatures} to ${keeper}, ${first.owner}`);
   await owner.query(`revoke execute on function ${signatures} from public`);
 }
 

@@ -4,6 +4,7 @@
  * A transaction is poisoned when it ends or its connection breaks: a statement sent through it afterwards throws
  * instead of running inside the next user's transaction (porsager/postgres#1216, drizzle-orm#6083).
  */
+import { randomBytes } from 'node:crypto';
 import pg from 'pg';
 import { monotonicMs } from '../clock.ts';
 import { problem } from '../errors.ts';
@@ -33,6 +34,13 @@ interface Backend {
    * own clock; a jump of ours must not matter.
    */
   readonly clockOffsetMs: number;
+  /**
+   * What the names of prepared statements begin with here. Nobody can guess it: a hostile statement that knew a name could
+   * deallocate it and prepare one of its own under it, which the next user's request would then run.
+   */
+  readonly namePrefix: string;
+  /** The view that tells the names is open to this role, so statements prepared in SQL have to be looked for. */
+  readonly namesShow: boolean;
 }
 
 const connectTimeoutMs = 10_000;
@@ -47,7 +55,7 @@ pg.types.setTypeParser(bigintOid, (text) => Number(text));
 export class ConnectionPool {
   readonly #pool: pg.Pool;
   readonly #backends = new WeakMap<pg.ClientBase, Backend>();
-  readonly #names = new Map<string, string>();
+  readonly #numbers = new Map<string, number>();
 
   constructor(options: ConnectionPoolOptions) {
     this.#pool = new pg.Pool({
@@ -85,8 +93,9 @@ export class ConnectionPool {
 
   async #meet(client: pg.PoolClient): Promise<Backend> {
     const sentAt = monotonicMs();
-    const { rows } = await client.query<{ pid: number; now: number }>(
-      'select pg_backend_pid() as pid, extract(epoch from clock_timestamp())::float8 * 1000 as now',
+    const { rows } = await client.query<{ pid: number; now: number; shows: boolean }>(
+      `select pg_backend_pid() as pid, extract(epoch from clock_timestamp())::float8 * 1000 as now,
+         has_function_privilege('pg_catalog.pg_prepared_statement()', 'execute') as shows`,
     );
     const row = rows[0];
     if (!row) throw problem('database_unavailable', 'The database did not say which connection this is.');
@@ -94,6 +103,8 @@ export class ConnectionPool {
     const backend = {
       pid: announced === row.pid ? row.pid : 0,
       clockOffsetMs: row.now - (sentAt + monotonicMs()) / 2,
+      namePrefix: `rf${randomBytes(12).toString('hex')}_`,
+      namesShow: row.shows,
     };
     this.#backends.set(client, backend);
     return backend;
@@ -102,12 +113,10 @@ export class ConnectionPool {
   /** Behind a pooler in transaction mode the next statement may reach a backend that never saw the name. */
   #nameOf(text: string, backend: Backend): string | undefined {
     if (backend.pid === 0) return undefined;
-    const known = this.#names.get(text);
-    if (known !== undefined) return known;
-    if (this.#names.size >= statementNamesMax) return undefined;
-    const name = `rf${this.#names.size}`;
-    this.#names.set(text, name);
-    return name;
+    const number = this.#numbers.get(text) ?? this.#numbers.size;
+    if (number >= statementNamesMax) return undefined;
+    this.#numbers.set(text, number);
+    return `${backend.namePrefix}${number}`;
   }
 }
 
@@ -118,6 +127,13 @@ export class ConnectionPool {
  * also forgets the prepared statements.
  */
 const forgetSession = 'reset all; close all; select pg_advisory_unlock_all()';
+
+/**
+ * Fails, inside the transaction, when a statement was prepared in SQL on this connection. We prepare through the protocol
+ * alone, so it is somebody's who may have taken one of our names (see `namesShow`).
+ */
+const refuseForeignStatements =
+  'select 1 / (not exists (select from pg_catalog.pg_prepared_statements where from_sql))::int';
 
 type TransactionState = 'open' | 'sealed' | 'ended';
 
@@ -157,6 +173,11 @@ export class Transaction {
     this.#send({ sql: forgetSession, parameters: [] }).catch(() => {});
     this.#opening = this.#send({ sql: mode === 'read only' ? 'begin read only' : 'begin', parameters: [] });
     this.#opening.catch(() => {});
+    if (backend.namesShow) {
+      this.#send({ sql: refuseForeignStatements, parameters: [] }).catch(() => {
+        this.#broken = true;
+      });
+    }
   }
 
   /** The database's time in milliseconds since 1970. */
@@ -171,6 +192,7 @@ export class Transaction {
     // A statement whose answer nobody awaits must not end the process when an earlier one fails.
     result.catch((error: unknown) => {
       if (!isAftermath(error)) this.#failure = error;
+      if (isNameFailure(error)) this.#broken = true;
     });
     return result;
   }
@@ -260,6 +282,11 @@ function isAftermath(error: unknown): boolean {
 /** SQLSTATEs of ringfence.current_user_id(). A fresh connection learns the pid and the clock anew. */
 function isIdentityFailure(error: unknown): boolean {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' && /^RF00/.test(error.code);
+}
+
+/** 26000 a statement we had prepared is gone, 42P05 its name is taken: somebody meddled, and it does not mend by itself. */
+function isNameFailure(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && (error.code === '26000' || error.code === '42P05');
 }
 
 /** SQLSTATE classes of a connection that is gone or going: 08 connection exception, 57P0x shutdown. */
