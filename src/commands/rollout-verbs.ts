@@ -177,4 +177,21 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .option('--here', 'in a new database of the server of DATABASE_URL; no other is touched')
     .option('--keep', 'leave the database there when it is over, and say how to connect')
     .action(async (flags) => exitWith(await (await import('./demo.ts')).runDemo(config, flags)));
+
+  verb(
+    root,
+    'report',
+    'the guide’s success criteria and tasks on one page, with what was measured; exit code 1 when one is not met',
+    'ringfence report --html report.html',
+  )
+    .option('--html <file>', 'write the page as HTML')
+    .option('--markdown <file>', 'write the page as Markdown (default: Markdown on standard output)')
+    .option('--no-verify', 'leave the fresh verify out')
+    .option('--url <address>', 'our own server: its answers are looked at, and timed')
+    .option('--baseline-url <address>', 'with --url: the same without isolation, to compare times with')
+    .option('--token-a-file <file>', 'with --url: the file with one user’s token')
+    .option('--token-b-file <file>', 'with --url: the file with another’s')
+    .option('--admin-token-file <file>', 'with --url: the file with an administrator’s')
+    .option('--requests <number>', 'with --url: how many are timed (default: 200)', wholeNumber(1, 100_000))
+    .action(async (flags) => exitWith(await (await import('./report.ts')).runReport(config(), flags)));
 }
