@@ -80,8 +80,9 @@ const projects = await ids('projects');
 process.on('message', () => {
   running = false;
 });
+// Closed at the other end, when all that was said has arrived, or when whoever listened is gone.
+process.on('disconnect', () => process.exit());
 process.send?.({ ready: true });
 await Promise.all(clients.map((one, at) => work(one, tasks, projects, at)));
 await Promise.all(clients.map((one) => one.end()));
 process.send?.({ statements, faults: [...faults].map(([message, count]) => ({ message, count })) });
-// It ends when the channel is closed at the other end: by then all that was said has arrived.
