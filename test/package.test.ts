@@ -33,11 +33,13 @@ test('the isolation core and the guide’s middleware can be imported', () => {
   const output = run(`
     import { Isolation, deriveIdentityKey } from 'ringfence/isolation';
     import { JWTAuthMiddleware } from 'ringfence/jwt-auth-middleware';
+    import { derivedUserId } from 'ringfence/derived-user-id';
     const middleware = new JWTAuthMiddleware({ secretKey: 'a secret of this test alone, 0123456789' });
     const refusal = await middleware.extractUserFromToken('nonsense').catch((error) => error.message);
     console.log(typeof Isolation, deriveIdentityKey('x').keyId.length, refusal);
+    console.log(derivedUserId('public.users', '1'));
   `);
-  expect(output.trim()).toBe('function 16 Invalid token');
+  expect(output.trim()).toBe('function 16 Invalid token\n33a01754-8e7c-84d9-a5e3-8877132f0b4f');
 });
 
 test('the command line runs', () => {

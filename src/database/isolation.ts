@@ -44,7 +44,7 @@ export function openIsolation(options: IsolationConnections): { isolation: Produ
   const system = new ConnectionPool({
     url: options.systemUrl,
     size: options.enforcement === 'on' ? Math.max(2, Math.ceil(options.poolSize / 2)) : options.poolSize,
-    applicationName: 'ringfence system',
+    applicationName: 'ringfence-system',
     ...notice,
   });
   const isolation = new Isolation<Database>({

@@ -36,12 +36,14 @@ test('an owner who is no superuser sees that the old application is connected', 
       const ask = async () => (await client.query<{ fault: string }>(up.query)).rows;
       expect(await ask()).toEqual([]);
       return withConnection(as(database.url, application), 'test', async (old) => {
-        await old.query("set application_name = 'shop'");
+        await old.query("set application_name = 'ringfence verify'");
+        expect(await ask()).toEqual([]);
+        await old.query("set application_name = 'ringfence-system'");
         return ask();
       });
     });
     expect(faults).toEqual([
-      { fault: expect.stringMatching(`^a session of ${application} is connected \\(shop, pid `) },
+      { fault: expect.stringMatching(`^a session of ${application} is connected \\(ringfence-system, pid `) },
     ]);
   } finally {
     await database.drop();

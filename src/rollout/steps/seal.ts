@@ -31,6 +31,7 @@ export function seal(context: PlanContext): Step[] {
 /**
  * A session that is one of the old application's would meet errors from the next step on. What kind of process it is,
  * a role without pg_read_all_stats is not told of others' (null); who it is, it is.
+ * Sessions named `ringfence …` are the rollout's own commands; our own server's are not named so.
  */
 function noLegacySessions({ ownership }: PlanContext) {
   const roles = ownership.legacyRoles.map(literal).join(', ');
@@ -39,8 +40,9 @@ function noLegacySessions({ ownership }: PlanContext) {
     query: `select format('a session of %s is connected (%s, pid %s)', usename, coalesce(nullif(application_name, ''), 'no name'), pid) as fault
 from pg_catalog.pg_stat_activity
 where datname = current_database() and coalesce(backend_type, 'client backend') = 'client backend' and usename = any (array[${roles}]::text[])
-  and application_name not like 'ringfence%'`,
-    remedy: 'Stop the old application, then run `ringfence apply --until seal --yes` again (`--force` seals all the same).',
+  and application_name not like 'ringfence %'`,
+    remedy:
+      'Stop the old application, then run `ringfence apply --until seal --yes` again (`--force` seals all the same).',
   } as const;
 }
 
