@@ -26,6 +26,9 @@ export const protocolOptions = {
 };
 
 export function registerProtocolChecks(app: FastifyInstance): void {
+  // Node's own answer to an expectation that it does not know is an empty 417, which no log and no hook sees. It comes
+  // here like any request and is refused below.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.addHook('onRequest', async ({ raw }) => {
     const fault = faultOfRequest(raw);
     if (fault) throw fault;
@@ -42,6 +45,10 @@ function faultOfRequest({ url = '', httpVersion, headersDistinct }: IncomingMess
     return problem('malformed_request', 'host: is required in HTTP/1.1.');
   // Node would go by the first; a proxy in front may go by the last.
   if (hosts.length > 1) return problem('malformed_request', 'host: must be given once.');
+  // RFC 9110 §10.1.1: the one expectation there is; HTTP/1.0 has none and ignores the header.
+  if (httpVersion === '1.1' && (headersDistinct.expect ?? []).some((value) => !/^100-continue$/i.test(value.trim()))) {
+    return problem('malformed_request', 'expect: must be 100-continue.');
+  }
   if (!url.includes('%')) return undefined;
   try {
     decodeURIComponent(url);

@@ -1,9 +1,15 @@
+import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { statement } from '../../../test/support/postgres.ts';
 import { startTestServer, type TestServer, type TestUser } from '../../../test/support/server.ts';
+import { testSecret } from '../../../test/support/templates.ts';
+import { createAccess } from '../../access/wiring.ts';
+import { systemClock } from '../../clock.ts';
 import { ownedTables } from '../../isolation/owned-tables.ts';
+import type { SecurityLog } from '../../log.ts';
 import { systemNames } from '../../repositories/system-rows.ts';
+import { createApp } from '../app.ts';
 
 let server: TestServer;
 let ann: TestUser;
@@ -140,6 +146,25 @@ test('so is each refusal', async () => {
     name: 'SYSTEM_MODE',
     fields: expect.objectContaining({ req_id: 'refused-once', user_id: bob.id, outcome: 'refused' }),
   });
+});
+
+test('the refusal of a token that has outlived its account is no error of the server', async () => {
+  const lines: string[] = [];
+  const events: unknown[] = [];
+  const { config, isolation } = server;
+  const securityLog: SecurityLog = { event: (name, fields) => events.push([name, fields.req_id, fields.outcome]) };
+  const access = createAccess({ config, secret: testSecret, isolation, securityLog, clock: systemClock });
+  const log = pino({ level: 'error' }, { write: (line) => void lines.push(line) });
+  const app = await createApp({ config, log, securityLog, isolation, ...access });
+  const gone = await server.user();
+  expect((await gone.call('DELETE', '/api/user', {})).status).toBe(204);
+  const headers = { authorization: `Bearer ${gone.token}`, 'x-request-id': 'refused-and-gone' };
+  const url = await app.listen({ host: '127.0.0.1', port: 0 });
+  const answer = await fetch(`${url}/admin/system/tasks`, { headers });
+  expect(await answer.json()).toMatchObject({ status: 403, code: 'admin_required' });
+  expect(events).toEqual([['SYSTEM_MODE', 'refused-and-gone', 'refused']]);
+  await app.close();
+  expect(lines).toEqual([]);
 });
 
 test('the role counts as it is now, not as the token has it', async () => {
