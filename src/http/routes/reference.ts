@@ -6,7 +6,8 @@ import { referencePage, styleSource } from '../reference/page.ts';
 import type { ContractApp } from '../validation.ts';
 
 const tags = ['reference'];
-const config = { access: 'open' } as const;
+/** One for each route: helmet writes a route's own options into it, and they would be those of all routes that share it. */
+const config = () => ({ access: 'open' }) as const;
 
 export interface ReferenceOptions {
   readonly openApi: () => OpenApiDocument;
@@ -20,7 +21,7 @@ export async function referenceRoutes(app: ContractApp, { openApi }: ReferenceOp
   app.get(
     '/openapi.json',
     {
-      config,
+      config: config(),
       schema: {
         tags,
         summary: 'Read this reference as OpenAPI 3.1',
@@ -36,7 +37,7 @@ export async function referenceRoutes(app: ContractApp, { openApi }: ReferenceOp
   app.get(
     '/docs',
     {
-      config,
+      config: config(),
       helmet: {
         contentSecurityPolicy: {
           useDefaults: false,
