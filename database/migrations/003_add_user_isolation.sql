@@ -327,19 +327,13 @@ begin
       and t.user_id is distinct from b.user_id;
     get diagnostics ringfence_changed = row_count;
     ringfence_total := ringfence_total + ringfence_changed;
-    update public.rules target set user_id = r.owner
-    from (
-      select t.ctid as place, coalesce(s1.user_id, s2.user_id) as owner
-      from public.rules t
-      left join public.projects s1 on s1.id = t.project_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid
-      left join public.project_git_branchs s2 on s2.id = t.git_branch_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid
-      where t.user_id is distinct from coalesce(s1.user_id, s2.user_id)
-        and not exists (select from ringfence_rollout.user_id_backup b where b.table_name = 'public.rules'
+    update public.rules t set user_id = coalesce((select s1.user_id from public.projects s1 where s1.id = t.project_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.project_git_branchs s2 where s2.id = t.git_branch_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1))
+    where coalesce((select s1.user_id from public.projects s1 where s1.id = t.project_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.project_git_branchs s2 where s2.id = t.git_branch_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1)) is not null
+      and t.user_id is distinct from coalesce((select s1.user_id from public.projects s1 where s1.id = t.project_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.project_git_branchs s2 where s2.id = t.git_branch_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1))
+      and not exists (select from ringfence_rollout.user_id_backup b where b.table_name = 'public.rules'
         and b.id = t.id::text
         and b.user_id is distinct from b.rule_user_id
-        and b.rule_user_id is not distinct from coalesce(coalesce(s1.user_id, s2.user_id), '00000000-0000-4000-8000-000000000000'::uuid))
-    ) r
-    where target.ctid = r.place and r.owner is not null;
+        and b.rule_user_id is not distinct from coalesce(coalesce((select s1.user_id from public.projects s1 where s1.id = t.project_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.project_git_branchs s2 where s2.id = t.git_branch_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1)), '00000000-0000-4000-8000-000000000000'::uuid));
     get diagnostics ringfence_changed = row_count;
     ringfence_total := ringfence_total + ringfence_changed;
     update public.rules t set user_id = b.user_id
@@ -411,19 +405,13 @@ begin
       and t.user_id is distinct from b.user_id;
     get diagnostics ringfence_changed = row_count;
     ringfence_total := ringfence_total + ringfence_changed;
-    update public.task_dependencies target set user_id = r.owner
-    from (
-      select t.ctid as place, coalesce(s1.user_id, s2.user_id) as owner
-      from public.task_dependencies t
-      left join public.tasks s1 on s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid
-      left join public.tasks s2 on s2.id = t.depends_on_task_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid
-      where t.user_id is distinct from coalesce(s1.user_id, s2.user_id)
-        and not exists (select from ringfence_rollout.user_id_backup b where b.table_name = 'public.task_dependencies'
+    update public.task_dependencies t set user_id = coalesce((select s1.user_id from public.tasks s1 where s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.tasks s2 where s2.id = t.depends_on_task_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1))
+    where coalesce((select s1.user_id from public.tasks s1 where s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.tasks s2 where s2.id = t.depends_on_task_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1)) is not null
+      and t.user_id is distinct from coalesce((select s1.user_id from public.tasks s1 where s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.tasks s2 where s2.id = t.depends_on_task_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1))
+      and not exists (select from ringfence_rollout.user_id_backup b where b.table_name = 'public.task_dependencies'
         and b.id = t.id::text
         and b.user_id is distinct from b.rule_user_id
-        and b.rule_user_id is not distinct from coalesce(coalesce(s1.user_id, s2.user_id), '00000000-0000-4000-8000-000000000000'::uuid))
-    ) r
-    where target.ctid = r.place and r.owner is not null;
+        and b.rule_user_id is not distinct from coalesce(coalesce((select s1.user_id from public.tasks s1 where s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.tasks s2 where s2.id = t.depends_on_task_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1)), '00000000-0000-4000-8000-000000000000'::uuid));
     get diagnostics ringfence_changed = row_count;
     ringfence_total := ringfence_total + ringfence_changed;
     update public.task_dependencies t set user_id = b.user_id
@@ -435,19 +423,13 @@ begin
       and t.user_id is distinct from b.user_id;
     get diagnostics ringfence_changed = row_count;
     ringfence_total := ringfence_total + ringfence_changed;
-    update public.task_labels target set user_id = r.owner
-    from (
-      select t.ctid as place, coalesce(s1.user_id, s2.user_id) as owner
-      from public.task_labels t
-      left join public.tasks s1 on s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid
-      left join public.labels s2 on s2.id = t.label_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid
-      where t.user_id is distinct from coalesce(s1.user_id, s2.user_id)
-        and not exists (select from ringfence_rollout.user_id_backup b where b.table_name = 'public.task_labels'
+    update public.task_labels t set user_id = coalesce((select s1.user_id from public.tasks s1 where s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.labels s2 where s2.id = t.label_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1))
+    where coalesce((select s1.user_id from public.tasks s1 where s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.labels s2 where s2.id = t.label_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1)) is not null
+      and t.user_id is distinct from coalesce((select s1.user_id from public.tasks s1 where s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.labels s2 where s2.id = t.label_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1))
+      and not exists (select from ringfence_rollout.user_id_backup b where b.table_name = 'public.task_labels'
         and b.id = t.id::text
         and b.user_id is distinct from b.rule_user_id
-        and b.rule_user_id is not distinct from coalesce(coalesce(s1.user_id, s2.user_id), '00000000-0000-4000-8000-000000000000'::uuid))
-    ) r
-    where target.ctid = r.place and r.owner is not null;
+        and b.rule_user_id is not distinct from coalesce(coalesce((select s1.user_id from public.tasks s1 where s1.id = t.task_id and s1.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1), (select s2.user_id from public.labels s2 where s2.id = t.label_id and s2.user_id <> '00000000-0000-4000-8000-000000000000'::uuid limit 1)), '00000000-0000-4000-8000-000000000000'::uuid));
     get diagnostics ringfence_changed = row_count;
     ringfence_total := ringfence_total + ringfence_changed;
     update public.task_labels t set user_id = b.user_id

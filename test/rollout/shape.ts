@@ -79,6 +79,8 @@ export interface Shape {
   /** ringfence.config.json: no more than what no rule can find. */
   readonly config: object;
   readonly operations: readonly Operation[];
+  /** Rows that the rollout itself makes and takes away: by short name of the table, and key as JSON. */
+  readonly made?: readonly { readonly table: string; readonly key: string }[];
   /** What it reads between its writes; `$1` is the legacy id of the user as text. */
   readonly reads: readonly string[];
   /** A table where the row of one user can be made again, with the same id, for another: all that differs. */

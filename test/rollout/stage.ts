@@ -170,6 +170,7 @@ export class Stage {
   async faultsInRows(ignore: (table: string, key: string) => boolean = () => false): Promise<string[]> {
     const found = await this.asOwner((client) => readWorld(client, this.shape, this.columns));
     const expected = this.expectedWorld();
+    for (const { table, key } of this.shape.made ?? []) (found.get(table) as Map<string, Row> | undefined)?.delete(key);
     for (const world of [expected, found]) {
       for (const [table, rows] of world)
         for (const key of rows.keys()) if (ignore(table, key)) (rows as Map<string, Row>).delete(key);

@@ -185,7 +185,8 @@ export function addReference(
         `alter table ${leaf} add constraint ${identifier(name)} ${definition} not valid;`,
       ),
       sql(locks, `alter table ${leaf} ${drop};`),
-      { lock: 'SHARE ROW EXCLUSIVE' },
+      // It may have to be dropped first: see triggers.ts for why the strongest lock comes first.
+      { lock: 'ACCESS EXCLUSIVE' },
     );
   });
 }
@@ -221,7 +222,7 @@ export function validateReference(
     ),
     // The parts go with it; their own steps find nothing left.
     sql(locks, `alter table ${table.label} drop constraint if exists ${identifier(name)};`),
-    { lock: 'SHARE ROW EXCLUSIVE' },
+    { lock: 'ACCESS EXCLUSIVE' },
   );
   return [...checked, whole];
 }

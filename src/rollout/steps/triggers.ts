@@ -18,6 +18,12 @@ export function triggers(context: PlanContext, phase: 'owners' | 'seal'): Step[]
   ];
 }
 
+/**
+ * A trigger is made under a weaker lock than it is dropped. To take that first and the stronger one after would be a
+ * deadlock with a writer who has read with FOR UPDATE and writes next, and Postgres ends the writer, at once.
+ */
+const ownLock = 'ACCESS EXCLUSIVE';
+
 /** A function's name that is the table's alone, however long the table's is. */
 const functionName = (purpose: string, table: OwnedTable) =>
   `ringfence_rollout.${purpose}_${createHash('sha256').update(table.table).digest('hex').slice(0, 12)}`;
@@ -27,7 +33,8 @@ const functionName = (purpose: string, table: OwnedTable) =>
  * another parent or user. What carries a signed identity is the new application's and belongs to who signed.
  *
  * security definer, because the old application's roles reach neither the users nor our schema. An update that does not
- * touch what the owner comes from leaves the owner: what was given by hand stays given.
+ * touch what the owner comes from leaves the owner: what was given by hand stays given. One that nobody has claimed is looked
+ * at each time, since the update of all rows may not have come to it yet.
  */
 function newRows({ ownership }: PlanContext, table: OwnedTable, phase: 'owners' | 'seal'): Step {
   const owner = identifier(table.ownerColumn);
@@ -42,7 +49,7 @@ begin
     if tg_op = 'INSERT' and new.${owner} = ${literal(table.defaultOwner)} then
       new.${owner} := ringfence.current_user_id();
     end if;
-  elsif tg_op = 'INSERT'${moved.length > 0 ? ` or ${moved.join(' or ')}` : ''} then
+  elsif tg_op = 'INSERT' or old.${owner} = ${literal(table.defaultOwner)}${moved.length > 0 ? ` or ${moved.join(' or ')}` : ''} then
     new.${owner} := ${ownerExpression(ownership, table, 'new')};
   else
     new.${owner} := old.${owner};
@@ -61,7 +68,7 @@ for each row when (coalesce(current_setting('ringfence.rollout', true), '') <> '
     `drop function if exists ${name}();`,
   );
   const step = stepsOf(phase, table.table);
-  const options = { lock: 'SHARE ROW EXCLUSIVE', onlineOnly: true } as const;
+  const options = { lock: ownLock, onlineOnly: true } as const;
   return phase === 'owners'
     ? step('trigger', 'give rows of the old application their owner as they come', make, remove, options)
     : step('trigger', 'stop giving rows of the old application an owner', remove, make, options);
@@ -109,7 +116,7 @@ revoke all on function ${name}() from public;`;
   );
   const remove = sql([table.table], ...drop, `drop function if exists ${name}();`);
   const step = stepsOf(phase, table.table);
-  const options = { lock: 'SHARE ROW EXCLUSIVE', onlineOnly: true } as const;
+  const options = { lock: ownLock, onlineOnly: true } as const;
   return [
     phase === 'owners'
       ? step('late rows', 'look again at rows that come before their parents', make, remove, options)
@@ -174,7 +181,7 @@ execute function ${name}();`;
     `drop function if exists ${name}();`,
   );
   const step = stepsOf(phase, table.table);
-  const options = { lock: 'SHARE ROW EXCLUSIVE', onlineOnly: true } as const;
+  const options = { lock: ownLock, onlineOnly: true } as const;
   return [
     phase === 'owners'
       ? step('children', 'let children follow when a row changes hands', make, remove, options)

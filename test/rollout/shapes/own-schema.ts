@@ -82,6 +82,8 @@ export const ownSchema: Shape = {
     `select t.id, t.title from public.tasks t join public.project_git_branchs b on b.id = t.git_branch_id
      where $1 <> '' order by t.created_at, t.id limit 20`,
   ],
+  // Whose rows nobody has claimed.
+  made: [{ table: 'users', key: '["00000000-0000-4000-8000-000000000000"]' }],
   operations: [
     {
       name: 'new user',
