@@ -45,12 +45,17 @@ function indexes(context: PlanContext, owned: OwnedTable): Step[] {
   return [
     ...(context.oneTransaction ? [] : unique.flatMap((index) => uniqueWithOwner(context, owned, table, index))),
     ...(byOwner || isKey(table, owned) ? [] : plainIndex(context, owned, table, userIndexName, [])),
-    ...owned.references
+    ...distinctColumns(owned.references)
       .filter((reference) => !leads(table, owned, unique, reference.columns))
       .flatMap((reference) =>
         plainIndex(context, owned, table, (name) => referenceIndexName(name, reference.columns), reference.columns),
       ),
   ];
+}
+
+/** Two references may go over the same columns: one index serves both. */
+function distinctColumns(references: readonly OwnedReference[]): OwnedReference[] {
+  return [...new Map(references.map((reference) => [JSON.stringify(reference.columns), reference])).values()];
 }
 
 /** A table of users keyed by the owner has the index already. */
