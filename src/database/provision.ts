@@ -132,7 +132,8 @@ const largeObjectWriters = ['lo_creat', 'lo_create', 'lo_from_bytea', 'lo_put', 
 
 /**
  * What others do and how much they have, counted or listed. The names of prepared statements are among it: who knows one
- * can put a statement of his own in its place on a connection that serves the next user. Monitoring keeps them.
+ * can put a statement of his own in its place on a connection that serves the next user. Monitoring keeps them. Sizes of
+ * relations stay open: they are in pg_class and EXPLAIN as well, and an owner who is no superuser reads them.
  */
 const observers = [
   'pg_lock_status',
@@ -140,12 +141,6 @@ const observers = [
   'pg_prepared_statement',
   'pg_prepared_xact',
   'pg_listening_channels',
-  'pg_relation_size',
-  'pg_table_size',
-  'pg_indexes_size',
-  'pg_total_relation_size',
-  'pg_database_size',
-  'pg_tablespace_size',
   'pg_cancel_backend',
   'pg_terminate_backend',
 ];
@@ -160,12 +155,16 @@ async function closeFunctions(owner: OwnerConnection): Promise<void> {
   await takeFromPublic(owner, `(proname = any ('{${observers.join()}}') or ${counters})`, 'pg_monitor');
 }
 
-/** @param keeper a role that keeps the right, beside the owner of the database */
+/** @param keeper a role that keeps the right, beside the owners of the database and of the tables in it */
 async function takeFromPublic(owner: OwnerConnection, which: string, keeper?: string): Promise<void> {
-  const { rows } = await owner.query<{ signature: string; owner: string }>(
-    `select p.oid::regprocedure::text as signature, quote_ident(pg_get_userbyid(d.datdba)) as owner
-     from pg_proc p join pg_database d on d.datname = current_database()
-     where pronamespace = 'pg_catalog'::regnamespace and ${which}
+  const { rows } = await owner.query<{ signature: string; owners: string }>(
+    `select p.oid::regprocedure::text as signature, (
+       select string_agg(distinct o::regrole::text, ', ') from (
+         select datdba from pg_database where datname = current_database()
+         union select relowner from pg_class where relkind in ('r', 'p') and relnamespace = 'public'::regnamespace
+       ) owners (o)
+     ) as owners
+     from pg_proc p where pronamespace = 'pg_catalog'::regnamespace and ${which}
        and has_function_privilege('public', p.oid, 'execute')
        and (select rolsuper from pg_roles where rolname = current_user)
      order by 1`,
@@ -173,7 +172,7 @@ async function takeFromPublic(owner: OwnerConnection, which: string, keeper?: st
   const [first] = rows;
   if (first === undefined) return;
   const signatures = rows.map(({ signature }) => signature).join(', ');
-  if (keeper !== undefined) await owner.query(`grant execute on function ${signatures} to ${keeper}, ${first.owner}`);
+  if (keeper !== undefined) await owner.query(`grant execute on function ${signatures} to ${keeper}, ${first.owners}`);
   await owner.query(`revoke execute on function ${signatures} from public`);
 }
 

@@ -47,12 +47,14 @@ export const declassified: readonly Declassified[] = [
     statement: "explain (costs off) select * from rules t where t.user_id = '90e55ed0-0000-7000-8000-000000fffff1'",
   },
   {
-    name: 'table-size-in-the-catalogue',
-    learnt: 'About how many rows and pages a table has: `pg_class.reltuples`, `relpages`, `relallvisible`.',
+    name: 'sizes-of-tables',
+    learnt:
+      'About how many rows and pages a table has: `pg_class.reltuples`, `relpages`, `relallvisible`, and the functions that tell sizes (`pg_relation_size()`, `pg_database_size()`).',
     why: 'Every role reads pg_class, and drivers and tools need it. Taking the columns away would gain nothing while EXPLAIN tells the same.',
-    reduce: 'They change at VACUUM and ANALYZE alone. The exact counters and sizes are out of reach: see provisioning.',
+    reduce:
+      'They change at VACUUM and ANALYZE alone. The counters of rows written and read are out of reach (provisioning takes `pg_stat_get_…` from PUBLIC). An operator can take the functions of sizes as well, where no ordinary owner runs the rollout.',
     statement: "select reltuples, relpages from pg_class where oid = 'tasks'::regclass",
-    where: /reltuples|relpages|relallvisible|pg_class/,
+    where: /reltuples|relpages|relallvisible|pg_class|_size\(/,
     mask: withoutNumbers,
   },
   {

@@ -26,10 +26,15 @@ export class Grammar {
     return `t${this.#aliases}`;
   }
 
+  /** A column that holds the same in both worlds. A time is a moment of either, which a hash of it would carry on. */
+  steady(table: TableWords): string {
+    return this.chance.pick(table.columns.filter(({ type }) => !type.startsWith('timestamp'))).name;
+  }
+
   /** A text made of one row. */
   text(table: TableWords, alias: string, depth = 0): string {
     const { chance } = this;
-    const column = `${alias}.${chance.pick(table.columns).name}`;
+    const column = `${alias}.${this.steady(table)}`;
     switch (chance.below(depth >= depthMax ? 14 : 20)) {
       case 0:
         return `${alias}::text`;
@@ -66,14 +71,14 @@ export class Grammar {
       case 19:
         return switchCall(chance);
       default:
-        return `${column}::text`;
+        return `${alias}.${chance.pick(table.columns).name}::text`;
     }
   }
 
   /** A condition over one row. */
   truth(table: TableWords, alias: string, depth = 0): string {
     const { chance } = this;
-    const column = `${alias}.${chance.pick(table.columns).name}::text`;
+    const column = `${alias}.${this.steady(table)}::text`;
     const other = this.table();
     const inner = this.alias();
     switch (chance.below(depth >= depthMax ? 13 : 19)) {
@@ -121,7 +126,7 @@ export class Grammar {
   /** An expression that complains, and might tell the value while it does. */
   leak(table: TableWords, alias: string): string {
     const { chance } = this;
-    const column = `${alias}.${chance.pick(table.columns).name}::text`;
+    const column = `${alias}.${this.steady(table)}::text`;
     return chance.pick([
       `(${column})::int`,
       `(${column})::uuid`,
