@@ -35,7 +35,9 @@ function ofTable(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {
         'existing-policies',
         owned.table,
         `it has policies of its own (${table.policies.map(({ name }) => name).join(', ')}), and permissive policies add up.`,
-        'Drop them first, or declare the table "ignored".',
+        table.policies.some(({ name }) => name === 'user_isolation')
+          ? 'If a script isolated it already, nothing is left to do; its way back is what `plan --sql --one-transaction --down` printed before.'
+          : 'Drop them first, or declare the table "ignored".',
       ),
     );
   }

@@ -121,7 +121,9 @@ async function restore(url: string, options: RestoreTestOptions): Promise<Findin
       'backup-restore-failed',
       source.database,
       `pg_restore failed: ${said}.`,
-      'Find out what cannot be restored: a restore in need would stop at the same place',
+      said.includes('permission denied to create extension')
+        ? 'Run this as a superuser: what belongs to an extension, nobody else may restore'
+        : 'Find out what cannot be restored: a restore in need would stop at the same place',
     ),
   ];
 }
