@@ -21,10 +21,17 @@ const sizes = {
   full: { cases: 450, steps: 200, milliseconds: 240_000 },
 } as const;
 
+interface Size {
+  readonly cases: number;
+  readonly steps: number;
+  readonly milliseconds: number;
+  readonly shrink?: boolean;
+}
+
 export interface FrameOptions {
   readonly spoil?: (world: World) => Promise<void>;
   readonly prepare?: (app: App, databaseUrl: string) => void;
-  readonly size?: { readonly cases: number; readonly steps: number; readonly milliseconds: number };
+  readonly size?: Size;
 }
 
 /**
@@ -35,7 +42,7 @@ export interface FrameOptions {
 const guessedAccount = new Set([`${bystander} users`, `${bystander} user_access_log`]);
 
 export async function runFrame(context: ProofContext, options: FrameOptions = {}): Promise<ProofResult> {
-  const size = options.size ?? sizes[context.size];
+  const size: Size = options.size ?? sizes[context.size];
   const world = await openWorld(context, 'shared', options.prepare);
   try {
     await addBystander(world);
@@ -55,6 +62,7 @@ export async function runFrame(context: ProofContext, options: FrameOptions = {}
     const found = await checkCases(
       cases(routes, [1, 3], size.steps),
       async ({ users, steps }) => {
+        figures.begin();
         const participants = await cast.gather(users, () => [world]);
         const acting = participants.map(({ id }) => id);
         // What a case before has changed must not count against this one.
@@ -71,7 +79,7 @@ export async function runFrame(context: ProofContext, options: FrameOptions = {}
           played.fault ?? (changed.length === 0 ? undefined : `rows of others have changed: ${changed.join(', ')}`)
         );
       },
-      { part: 'frame', context, runs: size.cases, milliseconds: size.milliseconds },
+      { part: 'frame', context, runs: size.cases, ...size },
     );
     return {
       figures: { ...figures.report(), 'hashes compared': hashes },

@@ -22,20 +22,23 @@ const sizes = {
   full: { cases: 600, steps: 200, users: usersMax, milliseconds: 360_000 },
 } as const;
 
+interface Size {
+  readonly cases: number;
+  readonly steps: number;
+  readonly users: number;
+  readonly milliseconds: number;
+  readonly shrink?: boolean;
+}
+
 export interface OracleOptions {
   /** Spoils the shared world, to see that it is noticed. */
   readonly spoil?: (shared: World) => Promise<void>;
   readonly prepare?: (app: App, databaseUrl: string) => void;
-  readonly size?: {
-    readonly cases: number;
-    readonly steps: number;
-    readonly users: number;
-    readonly milliseconds: number;
-  };
+  readonly size?: Size;
 }
 
 export async function runOracle(context: ProofContext, options: OracleOptions = {}): Promise<ProofResult> {
-  const size = options.size ?? sizes[context.size];
+  const size: Size = options.size ?? sizes[context.size];
   const shared = await openWorld(context, 'shared', options.prepare);
   const alone: World[] = [];
   try {
@@ -48,6 +51,7 @@ export async function runOracle(context: ProofContext, options: OracleOptions = 
     const found = await checkCases(
       cases(routes, [2, size.users], size.steps),
       async ({ users, steps }) => {
+        figures.begin();
         const participants = await cast.gather(users, (slot) =>
           [shared, alone[slot]].filter((world) => world !== undefined),
         );
@@ -55,7 +59,7 @@ export async function runOracle(context: ProofContext, options: OracleOptions = 
         figures.count(played);
         return played.fault;
       },
-      { part: 'oracle', context, runs: size.cases, milliseconds: size.milliseconds },
+      { part: 'oracle', context, runs: size.cases, ...size },
     );
     return { figures: figures.report(), faults: [...faults, ...figures.faults(), ...found] };
   } finally {

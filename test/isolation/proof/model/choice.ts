@@ -64,11 +64,11 @@ export class Choice {
   }
 
   name(): string {
-    return this.draw.chance(6) ? this.draw.pick(oddTexts) : this.draw.pick(names);
+    return this.draw.chance(2) ? this.draw.pick(oddTexts) : this.draw.pick(names);
   }
 
   date(): string {
-    return this.draw.chance(8) ? 'tomorrow' : this.draw.pick(dates);
+    return this.draw.chance(3) ? 'tomorrow' : this.draw.pick(dates);
   }
 
   json(): unknown {
@@ -80,7 +80,7 @@ export class Choice {
     const chosen: Record<string, unknown> = {};
     for (const [name, make] of Object.entries(fields)) {
       const way = this.draw.below(100);
-      if (way >= 60) chosen[name] = way >= 98 ? this.draw.pick<unknown>(odd) : make();
+      if (way >= 60) chosen[name] = way >= 99 ? this.draw.pick<unknown>(odd) : make();
     }
     // Mass assignment: to belong to somebody else, or to be somebody else's row.
     if (this.draw.chance(2)) chosen[this.draw.pick(['user_id', 'id', 'version'])] = this.foreign('accounts');
@@ -110,7 +110,8 @@ export class Choice {
   /** Limits, and cursors of the user's own lists, made up, and of other orders. */
   page(sort: string, key: string): Record<string, string> {
     const query: Record<string, string> = {};
-    if (this.draw.chance(50)) query.limit = this.draw.pick(['1', '2', '3', '10', '100', '0', '101', 'x']);
+    if (this.draw.chance(50)) query.limit = this.draw.pick(['1', '2', '3', '10', '100']);
+    if (this.draw.chance(2)) query.limit = this.draw.pick(['0', '101', 'x']);
     const way = this.draw.below(100);
     if (way >= 75 && way < 94) query.cursor = this.secret('cursor');
     if (way >= 94 && way < 98) {

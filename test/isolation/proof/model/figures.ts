@@ -6,13 +6,16 @@ import type { ModelledRoute } from './surface.ts';
 const enoughForEveryRoute = 20_000;
 
 export function createFigures(routes: readonly ModelledRoute[]) {
-  const started = performance.now();
+  let started: number | undefined;
   const asked = new Set<string>();
   const statuses = new Map<number, number>();
   let cases = 0;
   let operations = 0;
   let requests = 0;
   return {
+    begin(): void {
+      started ??= performance.now();
+    },
     count(played: Played): void {
       cases += 1;
       requests += played.requests;
@@ -31,7 +34,7 @@ export function createFigures(routes: readonly ModelledRoute[]) {
       return routes.filter(({ name }) => !asked.has(name)).map(({ name }) => `${name} was never asked`);
     },
     report(): Record<string, number | string> {
-      const seconds = (performance.now() - started) / 1000;
+      const seconds = (performance.now() - (started ?? performance.now())) / 1000;
       return {
         'model operations': operations,
         cases,
@@ -41,7 +44,7 @@ export function createFigures(routes: readonly ModelledRoute[]) {
           .sort(([a], [b]) => a - b)
           .map(([status, times]) => `${status}: ${times}`)
           .join(', '),
-        'operations a second': Math.round(operations / seconds),
+        'operations a second': Math.round(operations / Math.max(seconds, 0.001)),
       };
     },
   };

@@ -17,7 +17,10 @@ const document = z.object({
 });
 
 /** @returns the routes, and a sentence for each that has no generator or is no longer there */
-export async function modelledRoutes(url: string): Promise<{ routes: ModelledRoute[]; faults: string[] }> {
+export async function modelledRoutes(
+  url: string,
+  models: Readonly<Record<string, RouteModel>> = routeModels,
+): Promise<{ routes: ModelledRoute[]; faults: string[] }> {
   const { paths } = document.parse(await (await fetch(`${url}/openapi.json`)).json());
   const found = Object.entries(paths).flatMap(([path, methods]) =>
     Object.entries(methods).map(([method, { security }]) => ({
@@ -30,14 +33,14 @@ export async function modelledRoutes(url: string): Promise<{ routes: ModelledRou
   const known = new Set(found.map(({ name }) => name));
   const faults = [
     ...found
-      .filter(({ name, isAdministration }) => !isAdministration && !(name in routeModels))
+      .filter(({ name, isAdministration }) => !isAdministration && !(name in models))
       .map(({ name }) => `${name} has no generator: add one to test/isolation/proof/model/routes.ts`),
-    ...Object.keys(routeModels)
+    ...Object.keys(models)
       .filter((name) => !known.has(name))
       .map((name) => `test/isolation/proof/model/routes.ts has a generator for ${name}, which is no route`),
   ];
   const routes = found.flatMap(({ name, method, path, isAdministration }): ModelledRoute[] => {
-    const model = isAdministration ? refusedAdministration : routeModels[name];
+    const model = isAdministration ? refusedAdministration : models[name];
     return model ? [{ ...model, name, method, path }] : [];
   });
   // The plainest route first: where shrinking goes.
