@@ -32,6 +32,8 @@ describe('usage', () => {
       /'--role <role>' argument 'root' is invalid. Allowed choices are app, system, owner/,
     ],
     [['sql', '--as', 'a@b.c'], /missing required argument 'statement'/],
+    // `assign` has a --table of its own.
+    [['assign', 'transfer', '--table', 'public.tasks'], /'--key <value\.\.\.>' not specified/],
     [['sql', '--as', 'a@b.c', ' '], /statement: must not be empty/],
   ])('%j names what is wrong', async (args, reason) => {
     expectRefusal(await ringfence(args, { env: { DATA_DIR: join(base, 'never') } }), 2, reason);
