@@ -141,6 +141,8 @@ export const ownSchema: Shape = {
     },
     {
       name: 'save session',
+      // Of a session the application itself may only change that it has ended: see accountTables.
+      oldOnly: true,
       async run(hand) {
         const session = hand.some('sessions');
         if (session) await hand.save('sessions', session, { user_agent: `Saved ${hand.next()}` });
