@@ -39,7 +39,7 @@ test('the isolation core and the guide’s middleware can be imported', () => {
     console.log(typeof Isolation, deriveIdentityKey('x').keyId.length, refusal);
     console.log(derivedUserId('public.users', '1'));
   `);
-  expect(output.trim()).toBe('function 16 Invalid token\n33a01754-8e7c-84d9-a5e3-8877132f0b4f');
+  expect(output.trim()).toBe('function 16 Invalid token\nc54f7b1f-211b-8136-83be-d74cd037a46f');
 });
 
 test('the command line runs', () => {
