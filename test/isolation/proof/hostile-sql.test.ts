@@ -59,8 +59,10 @@ const defects: Readonly<Record<string, string>> = {
   'policies that believe a plain setting': eachTable(
     `alter policy user_isolation on %s using (user_id::text = split_part(current_setting(''ringfence.identity'', true), ''.'', 1))`,
   ).replace("polname = 'user_isolation'", "polname = 'user_isolation' and polrelid <> 'users'::regclass"),
-  'a key that is unique over all users': `create unique index on labels (name)`,
-  'statistics that are open again': 'grant execute on function pg_stat_get_tuples_inserted(oid) to public',
+  'keys that are unique over all users': eachTable('create unique index on %s (id)'),
+  'statistics that are open again': `do $do$ begin
+    execute (select format('grant execute on function %s to public', string_agg(oid::regprocedure::text, ', '))
+      from pg_proc where starts_with(proname, 'pg_stat_get_') and pronargs = 1); end $do$`,
 };
 
 describe('it can fail', () => {

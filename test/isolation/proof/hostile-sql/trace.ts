@@ -103,7 +103,8 @@ export function withoutChance(trace: Trace, own: Own): Trace {
 
 /** What is signed holds a backend's number and a moment. */
 const signed = /\d{13}\.\d+\.[0-9a-f]{16}\.[0-9a-f]{60,64}/gi;
-const recentTime = /\b20(?:2[5-9]|[3-9]\d)-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d(?::?\d\d)?)?/g;
+/** Without word boundaries: two of them may stand side by side. */
+const recentTime = /20(?:2[5-9]|[3-9]\d)-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?:\.\d+)?(?:[+-]\d\d(?::\d\d)?)?/g;
 /** Version 4; the ids of the worlds are of version 7. */
 const randomUuid = /\b[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}\b/g;
 
