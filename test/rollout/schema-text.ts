@@ -122,6 +122,12 @@ const queries: readonly string[] = [
    where not (${inSchemas('n.oid')}) and n.nspname !~ '^pg_' and n.nspname not in ('information_schema', 'ringfence_rollout')`,
 ];
 
+const extensionMembers = `
+select coalesce(c.oid::regclass::text, p.oid::regprocedure::text) as name from pg_depend d
+left join pg_class c on d.classid = 'pg_class'::regclass and c.oid = d.objid
+left join pg_proc p on d.classid = 'pg_proc'::regclass and p.oid = d.objid
+where d.deptype = 'e' and coalesce(c.oid, p.oid) is not null`;
+
 /** @param schemas names as they are, not quoted */
 export async function schemaText(client: pg.Client, schemas: readonly string[]): Promise<string> {
   await client.query('begin isolation level repeatable read read only');
@@ -139,10 +145,14 @@ export async function schemaTextWithin(client: pg.Client, schemas: readonly stri
     'select array_agg(quote_ident(name)) as names from unnest($1::text[]) name',
     [schemas],
   );
+  // What belongs to an extension is the extension's: provisioning our own server closes pg_stat_statements to others.
+  const members = await client.query<{ name: string }>(extensionMembers);
+  const foreign = members.rows.map(({ name }) => name);
   const lines: string[] = [];
   for (const query of queries) {
     const { rows } = await client.query<{ line: string }>(query, [quoted.rows[0]?.names]);
-    lines.push(...rows.map(({ line }) => line).sort());
+    const own = rows.map(({ line }) => line).filter((line) => !foreign.some((name) => line.includes(` ${name}`)));
+    lines.push(...own.sort());
   }
   return lines.join('\n');
 }

@@ -11,6 +11,7 @@ export const ownSchema: Shape = {
   schemas: ['public'],
   template: 'before_isolation',
   sql: (role) => `
+    create extension if not exists pg_stat_statements schema public;
     insert into users (id, email, name) select md5('user' || n)::uuid, 'user' || n || '@example.com', 'User ' || n from generate_series(1, 12) n;
     insert into sessions (user_id, id, token_hash, expires_at)
       select md5('user' || 1 + n % 12)::uuid, md5('session' || n)::uuid, decode(repeat('00', 32), 'hex'), '2030-01-01' from generate_series(1, 60) n;
