@@ -23,6 +23,8 @@ export interface FuzzOptions {
   readonly planted?: boolean;
   readonly cases?: number;
   readonly deadlineMs?: number;
+  /** The number of the first case. */
+  readonly from?: number;
   /** This case alone. */
   readonly path?: number | undefined;
 }
@@ -58,14 +60,22 @@ async function attackTarget(context: ProofContext, target: Target, options: Fuzz
   const memory: Memory[] = [];
   const { slices } = sizes[size];
   const cases = options.path === undefined ? (options.cases ?? sizes[size].cases) : 1;
+  const first = options.path ?? options.from ?? 0;
+  let told = 0;
   for (let slice = 0; slice < slices && !context.signal.aborted; slice++) {
-    const bounds = [slice, slice + 1].map((edge) => (options.path ?? 0) + Math.floor((cases * edge) / slices));
+    const bounds = [slice, slice + 1].map((edge) => first + Math.floor((cases * edge) / slices));
     const indexes = range(bounds[0] ?? 0, bounds[1] ?? 0);
     await attack(attackers, indexes);
     const changed = await frame.changes();
-    if (changed.length > 0) tally.fault(await blame(changed, indexes, attackers, frame));
+    // Once is enough: each search sends a slice some more times.
+    if (changed.length > 0 && !tally.faults().some(({ family }) => family === 'frame')) {
+      tally.fault(await blame(changed, indexes, attackers, frame));
+    }
     memory.push(await target.memory());
     say(`fuzz: ${tally.requests} requests, ${tally.faults().length} faults`);
+    // A run may be broken off: what it has found by then is worth having.
+    for (const fault of tally.faults().slice(told)) say(sentence(fault, context));
+    told = tally.faults().length;
     if (!target.isAlive()) break;
   }
   const seconds = (performance.now() - started) / 1000;
@@ -74,7 +84,13 @@ async function attackTarget(context: ProofContext, target: Target, options: Fuzz
   const slowFigures = await slow.end(size === 'full' && !partial && !context.signal.aborted);
   for (const what of slowFigures.faults) tally.fault({ family: 'slow', operation: 'the server', what });
   await finalFaults(field, memory, partial);
-  return result(context, field, { memory, seconds, frame, slow: slowFigures.figure });
+  return result(context, field, {
+    memory,
+    seconds,
+    frame,
+    slow: slowFigures.figure,
+    shownMax: options.planted ? 1_000 : faultsShownMax,
+  });
 }
 
 async function battlefield(context: ProofContext, target: Target, options: FuzzOptions): Promise<Battlefield> {
@@ -98,6 +114,7 @@ async function battlefield(context: ProofContext, target: Target, options: FuzzO
     secrets: new Set([...victims, admin].flatMap(({ secrets }) => secrets)),
     refusals: new Set(),
     deadlineMs: options.deadlineMs ?? deadlineMs,
+    turn: { last: Promise.resolve() },
   };
 }
 
@@ -136,15 +153,12 @@ async function blame(
   attackers: readonly Attacker[],
   frame: Frame,
 ): Promise<Fault> {
-  const [one] = attackers;
-  const path =
-    one &&
-    (await culprit(indexes, async (some) => {
-      await attack([one], some);
-      return (await frame.changes()).length > 0;
-    }));
+  const path = await culprit(indexes, async (some) => {
+    await attack(attackers, some);
+    return (await frame.changes()).length > 0;
+  });
   const what = `a victim's rows changed: ${tables.join(', ')}`;
-  return { family: 'frame', operation: one?.nameOf(path) ?? 'unknown', what, path };
+  return { family: 'frame', operation: attackers[0]?.nameOf(path) ?? 'unknown', what, path };
 }
 
 async function finalFaults(field: Battlefield, memory: readonly Memory[], partial: boolean): Promise<void> {
@@ -176,7 +190,7 @@ const faultsShownMax = 25;
 function result(
   context: ProofContext,
   { tally, operations, target }: Battlefield,
-  run: { memory: readonly Memory[]; seconds: number; frame: Frame; slow: string },
+  run: { memory: readonly Memory[]; seconds: number; frame: Frame; slow: string; shownMax: number },
 ): ProofResult {
   const called = [...tally.operations().values()];
   const [first, middle, last] = [run.memory[0], run.memory[run.memory.length >> 1], run.memory.at(-1)];
@@ -201,11 +215,15 @@ function result(
         .concat(' MiB held/resident'),
       'lines in security.log': security.length,
       'slow connections': run.slow,
+      'routes that never succeeded': [...tally.operations()]
+        .filter(([, { reached }]) => reached === 0)
+        .map(([name]) => name)
+        .join(', '),
       seed: context.seed,
     },
     faults: tally
       .faults()
-      .slice(0, faultsShownMax)
+      .slice(0, run.shownMax)
       .map((fault) => sentence(fault, context)),
   };
 }

@@ -10,7 +10,7 @@ import { type Person, plantPerson } from './people.ts';
 import { Random } from './random.ts';
 import { rawCase } from './raw.ts';
 import type { Target } from './server.ts';
-import type { Tally } from './tally.ts';
+import { kindOf, type Tally } from './tally.ts';
 import { type Outcome, Wire } from './wire.ts';
 
 export interface Battlefield {
@@ -28,6 +28,8 @@ export interface Battlefield {
   /** Request ids of refusals that must be in the security log. */
   readonly refusals: Set<string>;
   readonly deadlineMs: number;
+  /** When the last one that has to go one at a time is over. */
+  readonly turn: { last: Promise<void> };
 }
 
 const familyNames = Object.keys(families);
@@ -36,12 +38,14 @@ const rawShare = 0.04;
 /** Routes that hash a password: a hundred times as dear as the others. */
 const dear = /\/auth\/(login|register|change-password)$|DELETE \/api\/user$/;
 const dearShare = 0.1;
+/** Exports run a few at a time and the rest is told to come back (503): that is for other tests, here there is one at a time. */
+const oneAtATime = 'GET /api/user/export';
 /** After so many cases somebody new attacks, with all rows in place. */
 const freshAfter = 400;
 const shrinkMax = 60;
 
 /** Which family and route a case is of. The first cases go through all of them, the others are drawn. */
-function kindOf(
+function planOf(
   random: Random,
   operations: readonly Operation[],
   index: number,
@@ -77,13 +81,20 @@ export class Attacker {
 
   nameOf(index: number | undefined): string {
     const { context, operations } = this.#field;
-    return index === undefined ? 'unknown' : kindOf(new Random(context.seed, index), operations, index).operation.name;
+    return index === undefined ? 'unknown' : planOf(new Random(context.seed, index), operations, index).operation.name;
   }
 
   async run(index: number): Promise<void> {
+    if (this.nameOf(index) !== oneAtATime) return this.#run(index);
+    const turn = this.#field.turn.last.then(() => this.#run(index));
+    this.#field.turn.last = turn.catch(() => {});
+    return turn;
+  }
+
+  async #run(index: number): Promise<void> {
     const { context, operations, tally } = this.#field;
     const random = new Random(context.seed, index);
-    const { family, operation } = kindOf(random, operations, index);
+    const { family, operation } = planOf(random, operations, index);
     const self = await this.#person();
     if (family === 'raw') return this.#runRaw(index, random, operation, self);
     const made = this.#make(family, operation, random, self, index);
@@ -93,8 +104,18 @@ export class Attacker {
       const fault = { family, operation: operation.name, what, path: index };
       if (!tally.fault(fault)) continue;
       const draft = await this.#shrink(made, what);
-      tally.describe(fault, shown(bytesOf(draft)));
+      tally.describe(fault, this.#shown(bytesOf(draft)));
     }
+  }
+
+  /** With names for the credentials, which are others in the next run. */
+  #shown(bytes: Uint8Array): string {
+    const { accessToken, apiTokens } = this.#self ?? this.#field.admin;
+    const text = Buffer.from(bytes)
+      .toString('latin1')
+      .replaceAll(accessToken, '$TOKEN')
+      .replaceAll(apiTokens.good, '$API_TOKEN');
+    return shown(Buffer.from(text.replaceAll(this.#field.admin.accessToken, '$ADMIN_TOKEN'), 'latin1'));
   }
 
   #make(family: string, operation: Operation, random: Random, self: Person, index: number): Case | undefined {
@@ -149,18 +170,23 @@ export class Attacker {
         // Its session ended or its account is erased, as it asked: somebody else goes on.
         if (made.caller === 'user') this.#left = 0;
       }
-      if (outcome.status === 201 && made.operation === 'POST /api/user/tokens') this.#remember(outcome.body);
+      this.#remember(outcome.body);
     }
     return { outcome, faults };
   }
 
+  /** Tokens that the server gave out: they must be in no log. */
   #remember(body: Buffer): void {
-    const token = /"token":"rft_([\w-]+)"/.exec(body.toString('utf8'))?.[1];
-    if (token !== undefined) this.#field.secrets.add(token);
+    if (!body.includes('token":"')) return;
+    for (const [, secret = ''] of body
+      .toString('utf8')
+      .matchAll(/token":"(?:rf[rt]_|[\w-]+\.[\w-]+\.)([\w-]{20,})"/g)) {
+      this.#field.secrets.add(secret);
+    }
   }
 
   async #shrink(made: Case, what: string): Promise<Draft> {
-    const kind = what.slice(0, 20);
+    const kind = kindOf(what);
     let best = made.draft;
     if (/deadline|differently/.test(what)) return best;
     let left = shrinkMax;
@@ -169,7 +195,7 @@ export class Attacker {
       for (const draft of smaller(best)) {
         if (left-- <= 0) break;
         const faults = await this.#attempt({ ...made, draft, twin: undefined }, false);
-        if (!faults.some((fault) => fault.startsWith(kind))) continue;
+        if (!faults.some((fault) => kindOf(fault) === kind)) continue;
         best = draft;
         again = true;
         break;
@@ -194,7 +220,7 @@ export class Attacker {
     if (made.refused && answers.some(({ status }) => status < 400))
       faults.push(`status ${answers[0]?.status}: this cannot be read one way only`);
     for (const what of faults)
-      tally.fault({ family, operation: operation.name, what, path: index, request: shown(sent) });
+      tally.fault({ family, operation: operation.name, what, path: index, request: this.#shown(sent) });
     // It may have been the end of its session.
     if (answers.some(({ status }) => status === 401 || status === 204)) this.#left = 0;
   }

@@ -44,7 +44,7 @@ export interface Given {
 /** A request as it should be. @param world whose ids it names */
 export function properDraft(scene: Scene, world: World, optional = 0.25): Draft {
   const { operation, random, api } = scene;
-  const maker = { api, operation, random, world };
+  const maker = { api, operation, random, world, account: scene.self };
   const path = operation.path.replaceAll(/\{(\w+)\}/g, (_, name: string) => world[rowFor(operation, name)]);
   const of = (place: 'query' | 'header') =>
     operation.parameters.filter((one) => one.in === place && (one.required || random.chance(optional)));

@@ -229,11 +229,12 @@ export const forgeries: readonly ((scene: Scene, now: number) => Forgery)[] = [
     ]);
     return bearer('claims', jwt(ourHeader, { ...ourClaims(self, now), ...who }, genuine));
   },
-  ({ random, self, victims }, now) => {
+  ({ random, self, victims, operation }, now) => {
     // Signed as only the server can; the database knows that the session is not this user's, or not there.
     const victim = random.pick(victims);
     const claims = random.pick<object>([
-      { sub: victim.id },
+      // A refused administrator's log has the attempt, whose session it was or not: the secret itself was used.
+      ...(operation.access === 'admin' ? [] : [{ sub: victim.id }]),
       { sid: victim.sessionId },
       { sid: random.uuid() },
       { sub: random.uuid(), sid: random.uuid() },

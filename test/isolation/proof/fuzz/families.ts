@@ -65,7 +65,7 @@ function inAddress(random: Random, snippet: (random: Random) => Snippet): string
 
 /** What a header can hold: the rest is for raw requests, since it would break the framing. */
 function headerText(snippet: Snippet): string {
-  return Array.from(snippet, (c) => (c < ' ' || c === '\x7f' ? ' ' : c)).join('').slice(0, 4_000);
+  return Array.from(snippet.slice(0, 4_000), (c) => (c < ' ' || c === '\x7f' ? ' ' : c)).join('');
 }
 
 const placeholder = '@@here@@';

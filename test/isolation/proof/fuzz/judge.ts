@@ -23,7 +23,7 @@ export interface Expectation {
 const insides: readonly (readonly [string, RegExp])[] = [
   ['a stack trace', /\n?\s+at (?:async )?[\w.<>$ [\]]+ \(?(?:file:|node:|\/)|\bat .{0,80}\.[cm]?[jt]s:\d+/],
   ['a file of the server', /node_modules|file:\/\/\/(?!dev)|\/src\/\w+|\bdist\/\w+|\w\.[cm]?[jt]s:\d+/],
-  ['an error of Postgres', /syntax error at|invalid input syntax|violates [\w-]+ constraint|duplicate key value|relation "|column "|operator does not exist|permission denied for|current transaction is aborted|SQLSTATE|canceling statement|pg_catalog|malformed array|out of range for type|\bRF00\d\b/],
+  ['an error of Postgres', /syntax error at|invalid input syntax|unterminated quoted|invalid byte sequence|violates [\w-]+ constraint|duplicate key value|relation "|column "|operator does not exist|permission denied for|current transaction is aborted|SQLSTATE|canceling statement|pg_catalog|malformed array|out of range for type|\bRF00\d\b/],
   ['a role of the database', /ringfence_(?:app|system|accounts)/],
   ['an error of the runtime', /\b(?:Type|Range|Reference|Syntax)Error\b|is not a function|Cannot read propert|undefined \(reading|Maximum call stack/],
   ['a database of the server', /postgres(?:ql)?:\/\//],

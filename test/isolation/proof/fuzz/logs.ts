@@ -2,8 +2,8 @@
 
 import type { Battlefield } from './attack.ts';
 import { objectOf } from './operations.ts';
+import { passwordMark } from './people.ts';
 import type { Target } from './server.ts';
-import { passwordMark } from './values.ts';
 
 /** @returns what is wrong with them, each in a sentence */
 export function faultsOfLogs(logs: ReturnType<Target['logs']>, field: Battlefield): string[] {

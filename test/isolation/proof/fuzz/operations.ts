@@ -83,6 +83,8 @@ export function listOf(value: unknown): readonly unknown[] {
 
 /** Which row an id stands for: by the path it is in, by the name of the field otherwise. */
 const byPath: readonly (readonly [RegExp, keyof World])[] = [
+  // The first task waits for the second, which can be finished.
+  [/^\/api\/tasks\/\{id\}\/(complete|reopen|archive|restore)/, 'second_task'],
   [/^\/api\/contexts\/global/, 'global_contexts'],
   [/^\/api\/(contexts\/project|projects)\//, 'projects'],
   [/^\/api\/(contexts\/branch|branches)\//, 'project_git_branchs'],

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { createTokenMinter, type Role } from '../../../../src/access/local-token.ts';
 import { mintOpaqueToken } from '../../../../src/access/opaque-token.ts';
+import { hashPassword } from '../../../../src/access/password.ts';
 import { systemClock } from '../../../../src/clock.ts';
 import { withOwner } from '../../../../src/database/owner.ts';
 import { testSecret } from '../../../support/templates.ts';
@@ -22,6 +23,7 @@ export interface Person {
   readonly mark: string;
   readonly world: World;
   readonly sessionId: string;
+  readonly password: string;
   readonly accessToken: string;
   readonly apiTokens: {
     readonly good: string;
@@ -33,6 +35,11 @@ export interface Person {
   /** Everything that must be in no log. */
   readonly secrets: readonly string[];
 }
+
+/** Every password that is sent begins with this, so that it can be looked for in the logs. */
+export const passwordMark = 'fuzz-Pass-phrase-';
+const password = `${passwordMark}of-everybody`;
+const passwordHash = hashPassword(password);
 
 const lifeSeconds = 86_400;
 const mint = createTokenMinter(issuer, lifeSeconds, systemClock);
@@ -50,14 +57,21 @@ export async function plantPerson(
     const rowId = random.uuid();
     return { name, rowId, ...mintOpaqueToken('api', id, rowId, createHash('sha256').update(random.hex(64)).digest()) };
   });
+  const hash = await passwordHash;
   await withOwner(ownerUrl, async (owner) => {
-    await owner.query(`insert into users (id, email, name, roles) values ($1, $2, $3, $4)`, [id, email, mark, roles]);
+    await owner.query(`insert into users (id, email, name, roles, password_hash) values ($1, $2, $3, $4, $5)`, [
+      id,
+      email,
+      mark,
+      roles,
+      hash,
+    ]);
     await owner.query(
       `insert into sessions (user_id, id, token_hash, expires_at, user_agent)
        values ($1, $2, decode(repeat('00', 32), 'hex'), now() + interval '1 day', $3)`,
       [id, sessionId, mark],
     );
-    for (const { name, rowId, hash } of tokens) {
+    for (const { name, rowId, hash: tokenHash } of tokens) {
       await owner.query(
         `insert into api_tokens (user_id, id, name, token_hash, scopes, expires_at, revoked_at)
          values ($1, $2, $3, $4, $5, now() + $6::interval, $7)`,
@@ -65,7 +79,7 @@ export async function plantPerson(
           id,
           rowId,
           `${mark} ${name}`,
-          hash,
+          tokenHash,
           name === 'readOnly' ? ['read'] : ['read', 'write', 'admin'],
           name === 'expired' ? '-1 hour' : '1 day',
           name === 'revoked' ? new Date() : null,
@@ -82,6 +96,7 @@ export async function plantPerson(
     mark,
     world,
     sessionId,
+    password,
     accessToken,
     apiTokens: {
       good: token('good'),

@@ -27,7 +27,7 @@ export class Tally {
 
   /** @returns whether it is new */
   fault(fault: Fault): boolean {
-    const key = `${fault.operation} ${fault.what.replaceAll(/[0-9a-f-]{8,}|\d{4,}/g, '…').slice(0, 60)}`;
+    const key = `${fault.operation} ${kindOf(fault.what)}`;
     const known = this.#faults.get(key);
     if (known) known.count += 1;
     else this.#faults.set(key, { ...fault, count: 1 });
@@ -56,6 +56,11 @@ export class Tally {
   faults(): readonly (Fault & { readonly count: number })[] {
     return [...this.#faults.values()];
   }
+}
+
+/** What it is about, without which text, id or forgery it was this time. */
+export function kindOf(what: string): string {
+  return what.replaceAll(/[0-9a-f-]{8,}|\d{4,}/g, '…').slice(0, 24);
 }
 
 function add<K>(counts: Map<K, number>, key: K): void {

@@ -2,6 +2,7 @@
 
 import type { World } from '../../../support/world.ts';
 import { type Api, listOf, type Operation, objectOf, rowFor, type Schema } from './operations.ts';
+import { type Person, passwordMark } from './people.ts';
 import type { Random } from './random.ts';
 
 export interface Maker {
@@ -10,6 +11,8 @@ export interface Maker {
   readonly random: Random;
   /** Whose ids are put where an id is asked for. */
   readonly world: World;
+  /** Who can sign in. */
+  readonly account: Pick<Person, 'email' | 'password'>;
 }
 
 const levelsMax = 4;
@@ -60,20 +63,19 @@ function objectFor(maker: Maker, schema: Schema, level: number): Record<string, 
   return Object.fromEntries([...properties, ...free]);
 }
 
-function textFor({ operation, random, world }: Maker, schema: Schema, field: string): string {
+function textFor({ operation, random, world, account }: Maker, schema: Schema, field: string): string {
   const isId = schema.format === 'uuid' || String(schema.pattern ?? '').includes('a-fA-F');
   if (isId) return field === 'user_id' ? world.global_contexts : world[rowFor(operation, field)];
   if (schema.format === 'date-time')
     return `20${10 + random.below(80)}-0${1 + random.below(9)}-1${random.below(10)}T12:00:00Z`;
+  if (field === 'email' && random.chance(0.5)) return account.email;
+  if (/password/.test(field) && random.chance(0.5)) return account.password;
   if (field === 'email') return `nobody-${random.hex(12)}@example.test`;
   if (/password/.test(field)) return passwordFor(random);
   const least = Number(schema.minLength ?? 0);
   const text = `${random.pick(words)} ${random.hex(6)}`.padEnd(least, 'x');
   return text.slice(0, Math.max(least, Math.min(Number(schema.maxLength ?? 200), 200)));
 }
-
-/** Every password that is sent begins with this, so that it can be looked for in the logs. */
-export const passwordMark = 'fuzz-Pass-phrase-';
 
 export function passwordFor(random: Random): string {
   return passwordMark + random.hex(16);
