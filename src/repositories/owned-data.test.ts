@@ -84,3 +84,24 @@ test('an identity that has expired before the export begins is refused as someth
     message: 'The request took too long and was given up.',
   });
 });
+
+test('rows come in the order of their ids, wherever they lie in their table', async () => {
+  const user = await server.user();
+  const place = (n: number) => `0190abcd-0000-7000-8000-00000000000${n}`;
+  for (const n of [3, 1, 2]) {
+    await statement(
+      server.database.url,
+      `insert into labels (user_id, id, name) values ('${user.id}', '${place(n)}', 'label ${n}');
+       insert into user_access_log (user_id, id, at, actor, operation, outcome)
+         values ('${user.id}', gen_random_uuid(), now() + interval '${n} hours', 'test', 'label ${n}', 'ok')`,
+    );
+  }
+  const rows = await server.isolation.withUser(user.caller, async (scope) => {
+    const data = new OwnedDataRepository(scope);
+    await data.openExport();
+    return data.nextRows();
+  });
+  const of = (table: string) => rows.filter(({ table_name }) => table_name === table).map(({ row }) => JSON.parse(row));
+  expect(of('labels').map(({ id }) => id)).toEqual([place(1), place(2), place(3)]);
+  expect(of('user_access_log').map(({ operation }) => operation)).toEqual(['label 1', 'label 2', 'label 3']);
+});

@@ -18,7 +18,7 @@ import type { ProofContext, ProofPart, ProofResult } from './part.ts';
 
 const sizes = {
   short: { cases: 10, steps: 60, milliseconds: 60_000 },
-  full: { cases: 450, steps: 200, milliseconds: 240_000 },
+  full: { cases: 550, steps: 200, milliseconds: 360_000 },
 } as const;
 
 interface Size {
@@ -82,8 +82,8 @@ export async function runFrame(context: ProofContext, options: FrameOptions = {}
       { part: 'frame', context, runs: size.cases, ...size },
     );
     return {
-      figures: { ...figures.report(), 'hashes compared': hashes },
-      faults: [...faults, ...figures.faults(), ...found],
+      figures: { ...figures.report(), ...found.figures, 'hashes compared': hashes },
+      faults: [...faults, ...figures.faults(), ...found.faults],
     };
   } finally {
     await world.close();

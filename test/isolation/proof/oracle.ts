@@ -19,7 +19,7 @@ export const bystander = '0190bbbb-0000-7000-8000-000000000001';
 
 const sizes = {
   short: { cases: 14, steps: 100, users: 3, milliseconds: 60_000 },
-  full: { cases: 600, steps: 200, users: usersMax, milliseconds: 360_000 },
+  full: { cases: 350, steps: 200, users: usersMax, milliseconds: 420_000 },
 } as const;
 
 interface Size {
@@ -61,7 +61,10 @@ export async function runOracle(context: ProofContext, options: OracleOptions = 
       },
       { part: 'oracle', context, runs: size.cases, ...size },
     );
-    return { figures: figures.report(), faults: [...faults, ...figures.faults(), ...found] };
+    return {
+      figures: { ...figures.report(), ...found.figures },
+      faults: [...faults, ...figures.faults(), ...found.faults],
+    };
   } finally {
     await Promise.all([shared, ...alone].map((world) => world.close()));
   }

@@ -54,12 +54,18 @@ export interface CheckOptions {
   readonly shrink?: boolean;
 }
 
-/** @returns a fault with the least case that shows it and what replays it, or none */
+export interface Checked {
+  /** One, with the least case that shows it and what replays it; or none. */
+  readonly faults: readonly string[];
+  /** Says so when time was up before all cases were run. */
+  readonly figures: Readonly<Record<string, string>>;
+}
+
 export async function checkCases<T extends Case>(
   arbitrary: fc.Arbitrary<T>,
   run: (one: T) => Promise<string | undefined>,
   { part, context, runs, milliseconds, shrink = true }: CheckOptions,
-): Promise<string[]> {
+): Promise<Checked> {
   const path = process.env.RINGFENCE_PROOF_PATH;
   let least: string | undefined;
   const property = fc.asyncProperty(arbitrary, async (one) => {
@@ -78,11 +84,13 @@ export async function checkCases<T extends Case>(
     markInterruptAsFailure: false,
     endOnFailure: !shrink,
   });
-  if (!details.failed) return [];
+  const figures = details.interrupted ? { 'cut short after': `${milliseconds / 1000} s` } : {};
+  if (!details.failed) return { faults: [], figures };
   const replay = `npm run proof -- --only ${part} --seed ${context.seed}`;
   const where = details.counterexamplePath;
   const reason = least ?? String(details.errorInstance);
-  return [`${reason}\nreplay: ${where === null ? '' : `RINGFENCE_PROOF_PATH=${where} `}${replay}`];
+  const fault = `${reason}\nreplay: ${where === null ? '' : `RINGFENCE_PROOF_PATH=${where} `}${replay}`;
+  return { faults: [fault], figures };
 }
 
 const sessionsAtStart = 3;

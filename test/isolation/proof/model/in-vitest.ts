@@ -42,5 +42,8 @@ export const defects = {
     'create unique index on projects (id)',
     'alter table rules drop constraint fk_rules_project_id',
     'alter table rules add constraint fk_rules_project_id foreign key (project_id) references projects (id)',
+    'alter table project_git_branchs drop constraint fk_project_git_branchs_project_id',
+    `alter table project_git_branchs add constraint fk_project_git_branchs_project_id
+       foreign key (project_id) references projects (id)`,
   ),
 } as const;
