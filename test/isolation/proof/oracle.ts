@@ -5,7 +5,6 @@
  */
 import { hashPassword } from '../../../src/access/password.ts';
 import { cases, checkCases, createCast } from './model/cases.ts';
-import { passwords } from './model/choice.ts';
 import { createFigures } from './model/figures.ts';
 import { play } from './model/play.ts';
 import type { App } from './model/server.ts';
@@ -14,7 +13,7 @@ import { addUser, openWorld, plantGuessed, type World } from './model/world.ts';
 import type { ProofContext, ProofPart, ProofResult } from './part.ts';
 
 const usersMax = 5;
-/** Has rows and does nothing: what the ids and names that everybody guesses belong to. */
+/** Has rows and does nothing: what the ids and names that everybody guesses belong to. Nobody knows the password. */
 export const bystander = '0190bbbb-0000-7000-8000-000000000001';
 
 const sizes = {
@@ -74,7 +73,7 @@ export async function addBystander(world: World): Promise<void> {
   await addUser(world, {
     id: bystander,
     email: 'bystander@example.test',
-    passwordHash: await hashPassword(passwords[1]),
+    passwordHash: await hashPassword('known to the bystander alone'),
     sessions: [],
     since: '2026-01-01T00:00:00Z',
   });
