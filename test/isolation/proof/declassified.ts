@@ -68,7 +68,8 @@ export const declassified: readonly Declassified[] = [
     mask: (line) =>
       withoutNumbers(line.replace(/\b[0-9A-F]{8}-[0-9A-F]{8}-\d+\b/g, '#'))
         .replace(/[0-9A-F]+\/[0-9A-F]+/g, '#')
-        .replace(/#[A-F#]*\/[A-F#]+/g, '#'),
+        .replace(/#[A-F#]*\/[A-F#]+/g, '#')
+        .replace(/#:#:[#,]*/g, '#'),
   },
   {
     name: 'place-on-disk',

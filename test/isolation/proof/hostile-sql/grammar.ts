@@ -289,7 +289,8 @@ export class Grammar {
     if (reference) return quoted(idOf(chance, reference.table));
     if (chance.once(8)) return `(${this.scalar(2)})`;
     if (type === 'uuid') return quoted(idOf(chance, table.name));
-    if (type === 'jsonb') return chance.pick([`'{"a":1}'`, `(select jsonb_agg(x) from ${this.table().name} x)`]);
+    if (type === 'jsonb')
+      return chance.pick([`'{"a":1}'`, `(select jsonb_agg(x.id order by x.id) from ${this.table().name} x)`]);
     if (type === 'text[]') return `array[${quoted(nameOf(chance, table.name))}]`;
     if (type === 'bytea') return `decode(repeat('00', 32), 'hex')`;
     if (/^(smallint|integer|bigint|double)/.test(type)) return String(chance.below(3));

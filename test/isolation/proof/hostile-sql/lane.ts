@@ -11,7 +11,7 @@ const forgetSession = 'reset all; close all; select pg_advisory_unlock_all()';
 const timeoutMs = 3000;
 const key = deriveIdentityKey(testSecret);
 
-export interface Seen {
+interface Seen {
   readonly bytes: Buffer;
   readonly trace: () => Trace;
 }
@@ -89,7 +89,7 @@ async function send(wire: Wire, database: string, attempt: Attempt): Promise<See
   };
 }
 
-export function findCanary(bytes: Buffer, marks: Marks): string | undefined {
+function findCanary(bytes: Buffer, marks: Marks): string | undefined {
   for (const mark of [marks.text, marks.id, marks.key]) {
     const at = bytes.indexOf(mark);
     if (at >= 0)

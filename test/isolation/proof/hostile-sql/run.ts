@@ -11,14 +11,14 @@ import { firstDifference, same, sqlstates } from './trace.ts';
 import { readWords } from './vocabulary.ts';
 import { hashOfOthers, makeWorlds, type Shape, type Worlds } from './worlds.ts';
 
-export interface LanePlan {
+interface LanePlan {
   readonly shape: Shape;
   /** Numbers of the attempts, from and below. */
   readonly from: number;
   readonly below: number;
 }
 
-export interface RunOptions {
+interface RunOptions {
   readonly lanes: readonly LanePlan[];
   /** Statements of the next user on a connection that a hostile one was on. */
   readonly neighbours: number;

@@ -75,7 +75,7 @@ function fault(body: Buffer): string {
 const strings = (body: Buffer) => body.toString().split('\0').slice(0, -1);
 
 /** What is the connection's and the database's own, so that it differs between any two. */
-export interface Own {
+interface Own {
   readonly pid: number;
   readonly database: string;
   readonly databaseOid: number;

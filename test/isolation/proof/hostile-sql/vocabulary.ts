@@ -85,7 +85,7 @@ const own = `current_setting('ringfence.identity', true)`;
 export const quoted = (text: string): string => `'${text.replaceAll("'", "''")}'`;
 
 /** Expressions that the attacker hopes to pass for somebody else's identity. */
-export const forgedIdentities: readonly string[] = [
+const forgedIdentities: readonly string[] = [
   `''`,
   quoted(victim),
   quoted(guessedUsers[1]),

@@ -16,7 +16,7 @@ import { testSecret } from '../../../support/templates.ts';
  */
 export type Shape = 'level' | 'skewed';
 
-export interface World {
+interface World {
   readonly url: string;
   readonly appUrl: string;
   readonly database: string;
@@ -71,7 +71,7 @@ const describedBy: Readonly<Record<string, string>> = {
   task_contexts_unified: 'tasks',
 };
 
-export function marksOf(seed: number): Marks {
+function marksOf(seed: number): Marks {
   const digest = createHash('sha256').update(`marks ${seed}`).digest('hex');
   const key = identityKeyPads(deriveIdentityKey(testSecret)).inner.toString('hex').slice(0, 40);
   return { text: `knr${digest.slice(0, 12)}`, id: `c${digest.slice(12, 19)}`, key };
