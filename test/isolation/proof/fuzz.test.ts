@@ -19,7 +19,7 @@ test(`whatever is sent from outside, seed ${seed}`, async () => {
 }, 240_000);
 
 test('every planted defect is found', async () => {
-  const { faults } = await runFuzz(context(), { planted: true, only: /planted/, cases: 450, deadlineMs: 6_000 });
+  const { faults } = await runFuzz(context(), { planted: true, only: /planted/, cases: 500, deadlineMs: 6_000 });
   const missed = Object.entries(plantedDefects).filter(([route, words]) => {
     return !faults.some((fault) => (fault.startsWith(route) || fault.startsWith('the server')) && words.test(fault));
   });

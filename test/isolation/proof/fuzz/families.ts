@@ -20,7 +20,7 @@ function spoiled(snippet: (random: Random) => Snippet): Family {
     const places = [
       ...(draft.body ? ['body', 'body', 'body'] : []),
       ...(scene.operation.parameters.some((one) => one.in === 'query') ? ['query'] : []),
-      ...(scene.operation.path.includes('{') ? ['path'] : []),
+      ...(scene.operation.path.includes('{') ? ['path', 'path', 'path'] : []),
       'header',
     ];
     return signed(scene, spoil(scene, draft, scene.random.pick(places), snippet));
