@@ -33,7 +33,11 @@ export async function exchange(url: string, { pieces, pauseMs = 0, leaves = fals
   socket.on('data', (chunk: Buffer) => {
     chunks.push(chunk);
     clearTimeout(quiet);
-    quiet = setTimeout(() => socket.destroy(), quietMs);
+    // On a busy machine the rest of an answer, or the answer behind "100 Continue", takes longer than this.
+    quiet = setTimeout(() => {
+      const { answers, malformed } = answersIn(Buffer.concat(chunks));
+      if (answers.length > 0 && !malformed) socket.destroy();
+    }, quietMs);
   });
   const late = setTimeout(() => {
     hung = true;
