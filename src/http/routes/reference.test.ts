@@ -160,3 +160,18 @@ test('whatever is put into the page is escaped', () => {
     '<p>two</p>',
   ]);
 });
+
+test('what browsers are told about one route is not told about another, in a second application either', async () => {
+  const second = await startTestServer();
+  try {
+    const policies = ['/openapi.json', '/docs', '/openapi.json'].map(async (path) =>
+      (await second.call('GET', path)).headers.get('content-security-policy'),
+    );
+    const [json, page, again] = await Promise.all(policies);
+    expect(json).toBe("default-src 'none';frame-ancestors 'none'");
+    expect(page).toContain('style-src');
+    expect(again).toBe(json);
+  } finally {
+    await second.close();
+  }
+});

@@ -17,13 +17,14 @@ import { addBystander, bystander } from './oracle.ts';
 import type { ProofContext, ProofPart, ProofResult } from './part.ts';
 
 const sizes = {
-  short: { cases: 10, steps: 60, milliseconds: 60_000 },
-  full: { cases: 550, steps: 200, milliseconds: 360_000 },
+  short: { cases: 10, steps: 60, users: 3, milliseconds: 60_000 },
+  full: { cases: 550, steps: 200, users: 3, milliseconds: 360_000 },
 } as const;
 
 interface Size {
   readonly cases: number;
   readonly steps: number;
+  readonly users: number;
   readonly milliseconds: number;
   readonly shrink?: boolean;
 }
@@ -60,7 +61,7 @@ export async function runFrame(context: ProofContext, options: FrameOptions = {}
     let frame = new Map<string, string>();
     let hashes = 0;
     const found = await checkCases(
-      cases(routes, [1, 3], size.steps),
+      cases(routes, [1, size.users], size.steps),
       async ({ users, steps }) => {
         figures.begin();
         const participants = await cast.gather(users, () => [world]);
@@ -75,9 +76,9 @@ export async function runFrame(context: ProofContext, options: FrameOptions = {}
         const changed = changedBetween(frame, after).filter(
           (key) => !guessedAccount.has(key) && !registered(key, frame),
         );
-        return (
-          played.fault ?? (changed.length === 0 ? undefined : `rows of others have changed: ${changed.join(', ')}`)
-        );
+        const touched = changed.length === 0 ? [] : [`rows of others have changed: ${changed.join(', ')}`];
+        const seen = played.fault === undefined ? [] : [played.fault];
+        return [...touched, ...seen].join('\n') || undefined;
       },
       { part: 'frame', context, runs: size.cases, ...size },
     );
