@@ -21,7 +21,7 @@ test(
 
 test.each([
   ['a policy that lets everything through', defects.openPolicy('labels'), 'labels'],
-  ['a function that runs before the policy', alter(`alter table rules disable row level security`), 'rules'],
+  ['a table whose row level security is off', alter(`alter table rules disable row level security`), 'rules'],
 ])(
   'it can fail below HTTP, where the owner filter does not reach: %s',
   async (_, spoil, table) => {
