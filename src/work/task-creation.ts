@@ -29,12 +29,21 @@ export async function createTask(scope: ProductUserScope, task: TaskCreate): Pro
   if (assignees.length > 0) sent.push(new TaskAssigneeRepository(scope).add(id, assignees));
   if (dependencies.length > 0) sent.push(new TaskDependencyRepository(scope).add(id, dependencies));
   if (labels.length > 0) {
-    await Promise.all(sent);
+    await inOrder(sent);
     await new TaskLabelRepository(scope).add(id, await new LabelRepository(scope).idsFor(id, labels));
     return found(await tasks.get(id), 'task');
   }
-  const [document] = await Promise.all([tasks.get(id), ...sent]);
-  return found(document, 'task');
+  const document = tasks.get(id);
+  await inOrder([...sent, document]);
+  return found(await document, 'task');
+}
+
+/**
+ * Of statements that left together the first to fail is the cause and the rest is aftermath (25P02). Which of them
+ * answers first is chance; a bulk request that met the aftermath took it for a fault of our own and failed as a whole.
+ */
+async function inOrder(sent: readonly Promise<unknown>[]): Promise<void> {
+  for (const answer of await Promise.allSettled(sent)) if (answer.status === 'rejected') throw answer.reason;
 }
 
 async function requireTasks(tasks: TaskRepository, ids: readonly string[]): Promise<void> {
