@@ -1,4 +1,9 @@
 /** All parts, in the order in which they are run. */
+import { part as frame } from './frame.ts';
+import { part as fuzz } from './fuzz.ts';
+import { part as hostileSql } from './hostile-sql.ts';
+import { part as oracle } from './oracle.ts';
 import type { ProofPart } from './part.ts';
+import { part as twin } from './twin.ts';
 
-export const parts: readonly ProofPart[] = [];
+export const parts: readonly ProofPart[] = [oracle, twin, frame, hostileSql, fuzz];
