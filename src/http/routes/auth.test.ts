@@ -318,7 +318,10 @@ test('two changes from one password: one of them wins', async () => {
   const change = (new_password: string) =>
     as(body.access_token, 'POST', '/api/auth/change-password', { current_password: password, new_password });
   const answers = await Promise.all([change('an entirely new one'), change('another new one')]);
-  expect(answers.map((answer) => answer.status).sort()).toEqual([200, 401]);
+  const [first, second] = answers.map((answer) => answer.status).sort();
+  expect(first).toBe(200);
+  // The other's session has ended, or its password is the old one by now: which it meets first is chance.
+  expect([400, 401]).toContain(second);
 });
 
 test('what happened to an account is in its log, in the same transaction', async () => {

@@ -41,6 +41,7 @@ beforeAll(async () => {
     create policy user_isolation on tasks using (user_id = current_setting('x.y')::uuid);
     create policy user_isolation on "My App"."Order""s" using ("Owner" = current_setting('x.y')::uuid);
     grant select, insert on tasks to ${app}, ${legacy};
+    alter table tasks set (autovacuum_enabled = false);
     insert into tasks select '${owner}', i from generate_series(1, 5000) i; analyze;`,
   );
   admin = await connect(database.url, 'test');
