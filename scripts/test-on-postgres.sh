@@ -37,6 +37,6 @@ $as "$binaries/initdb" -D "$directory/data" -U owner_of_tests -A trust -E UTF8 -
 $as "$binaries/pg_ctl" -D "$directory/data" -l "$directory/log" -w start >/dev/null -o "-p $port -k '$directory' \
   -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=200 -c shared_preload_libraries=pg_stat_statements -c pg_stat_statements.max=100000"
 echo "on $("$binaries/postgres" --version)"
-[ $# -gt 0 ] || set -- test/isolation src/isolation src/database/migrations.test.ts src/database/own-rollout.test.ts src/http/routes \
-  src/rollout/catalog.test.ts src/rollout/run src/rollout/steps src/rollout/verify
+[ $# -gt 0 ] || set -- test/isolation/*.test.ts src/isolation src/database/migrations.test.ts src/database/own-rollout.test.ts src/http/routes \
+  src/rollout/catalog.test.ts src/rollout/run src/rollout/steps
 RINGFENCE_TEST_DATABASE_URL="postgres://owner_of_tests@127.0.0.1:$port/postgres" npm test -- "$@"
