@@ -97,8 +97,8 @@ function interrupted(signal: AbortSignal): Promise<void> {
   });
 }
 
-/** Measured with two cores. */
-const secondsPerMillion = 80;
+/** One run on two busy cores took 173 s for a million rows; idle ones were not measured. */
+const secondsPerMillion = 165;
 const secondsAtLeast = 10;
 
 function introduction(rows: number, own: boolean): string {
