@@ -2,36 +2,56 @@
 
 CREATE OR REPLACE FUNCTION ringfence.current_user_id()
  RETURNS uuid
+ LANGUAGE sql
+ STABLE PARALLEL RESTRICTED
+AS $function$ select ringfence.verified_user_id(true) $function$
+
+
+CREATE OR REPLACE FUNCTION ringfence.verified_user_id(loud boolean)
+ RETURNS uuid
  LANGUAGE plpgsql
  STABLE PARALLEL RESTRICTED SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 declare
   token constant text := pg_catalog.current_setting('ringfence.identity', true);
-  part constant text[] := pg_catalog.string_to_array(token, '.');
+  part text[];
   inner_key bytea;
   outer_key bytea;
+  fault text;
 begin
   if token is null or token = '' then
-    raise exception 'no user identity is set for this transaction' using errcode = 'RF001';
+    fault := 'RF001';
+  elsif pg_catalog.octet_length(token) > 256 then
+    fault := 'RF002';
+  else
+    part := pg_catalog.string_to_array(token, '.');
+    select k.inner_pad, k.outer_pad into inner_key, outer_key
+    from ringfence.identity_keys k
+    where k.key_id = part[4];
+    -- Without `not found` an unknown key and a missing signature are two nulls, and two nulls are not distinct.
+    if not found or part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
+      inner_key || pg_catalog.convert_to(pg_catalog.left(token, -65), 'UTF8')
+    )), 'hex') then
+      fault := 'RF002';
+    -- From here on the parts are what the application signed; nothing before this line trusts their form.
+    elsif part[2]::bigint < extract(epoch from pg_catalog.clock_timestamp()) * 1000 then
+      fault := 'RF003';
+    elsif part[3]::bigint not in (0, pg_catalog.pg_backend_pid()) then
+      fault := 'RF004';
+    else
+      return part[1]::uuid;
+    end if;
   end if;
-  select k.inner_pad, k.outer_pad into inner_key, outer_key
-  from ringfence.identity_keys k
-  where k.key_id = part[4];
-  -- Without `not found` an unknown key and a missing signature are two nulls, and two nulls are not distinct.
-  if not found or part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
-    inner_key || pg_catalog.convert_to(pg_catalog.left(token, -65), 'UTF8')
-  )), 'hex') then
-    raise exception 'the user identity is not signed by a key of this database' using errcode = 'RF002';
+  if not loud and pg_catalog.current_setting('transaction_deferrable') = 'on' then
+    return null;
   end if;
-  -- From here on the parts are what the application signed; nothing before this line trusts their form.
-  if part[2]::bigint < extract(epoch from pg_catalog.clock_timestamp()) * 1000 then
-    raise exception 'the user identity has expired' using errcode = 'RF003';
-  end if;
-  if part[3]::bigint not in (0, pg_catalog.pg_backend_pid()) then
-    raise exception 'the user identity was made for another connection' using errcode = 'RF004';
-  end if;
-  return part[1]::uuid;
+  raise exception using errcode = fault, message = case fault
+    when 'RF001' then 'no user identity is set for this transaction'
+    when 'RF002' then 'the user identity is not signed by a key of this database'
+    when 'RF003' then 'the user identity has expired'
+    else 'the user identity was made for another connection'
+  end;
 end
 $function$
 
@@ -590,51 +610,129 @@ CREATE INDEX idx_user_access_log_user_id_at ON public.user_access_log USING btre
 CREATE UNIQUE INDEX uq_users_email ON public.users USING btree (lower(email));
 
 create policy system_mode on public.agents to ringfence_system using (true) with check (true);
-create policy user_isolation on public.agents using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.agents using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy accounts_mode on public.api_tokens to ringfence_accounts using (true) with check (true);
 create policy system_mode on public.api_tokens to ringfence_system using (true) with check (true);
-create policy user_isolation on public.api_tokens using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.api_tokens using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.branch_contexts to ringfence_system using (true) with check (true);
-create policy user_isolation on public.branch_contexts using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.branch_contexts using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.global_contexts to ringfence_system using (true) with check (true);
-create policy user_isolation on public.global_contexts using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.global_contexts using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.idempotency_keys to ringfence_system using (true) with check (true);
-create policy user_isolation on public.idempotency_keys using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.idempotency_keys using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.labels to ringfence_system using (true) with check (true);
-create policy user_isolation on public.labels using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.labels using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.project_contexts to ringfence_system using (true) with check (true);
-create policy user_isolation on public.project_contexts using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.project_contexts using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.project_git_branchs to ringfence_system using (true) with check (true);
-create policy user_isolation on public.project_git_branchs using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.project_git_branchs using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.projects to ringfence_system using (true) with check (true);
-create policy user_isolation on public.projects using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.projects using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.rules to ringfence_system using (true) with check (true);
-create policy user_isolation on public.rules using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.rules using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy accounts_mode on public.sessions to ringfence_accounts using (true) with check (true);
 create policy system_mode on public.sessions to ringfence_system using (true) with check (true);
-create policy user_isolation on public.sessions using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.sessions using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.task_assignees to ringfence_system using (true) with check (true);
-create policy user_isolation on public.task_assignees using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.task_assignees using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.task_contexts_unified to ringfence_system using (true) with check (true);
-create policy user_isolation on public.task_contexts_unified using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.task_contexts_unified using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.task_dependencies to ringfence_system using (true) with check (true);
-create policy user_isolation on public.task_dependencies using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.task_dependencies using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.task_labels to ringfence_system using (true) with check (true);
-create policy user_isolation on public.task_labels using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.task_labels using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.task_subtasks to ringfence_system using (true) with check (true);
-create policy user_isolation on public.task_subtasks using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.task_subtasks using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy system_mode on public.tasks to ringfence_system using (true) with check (true);
-create policy user_isolation on public.tasks using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.tasks using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy accounts_mode on public.user_access_log to ringfence_accounts using (true) with check (true);
 create policy no_system_outcome on public.user_access_log as restrictive for insert to ringfence_accounts, ringfence_app with check ((outcome <> 'system'::text));
 create policy system_mode on public.user_access_log to ringfence_system using (true) with check (true);
-create policy user_isolation on public.user_access_log using ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((user_id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.user_access_log using (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, user_id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 create policy accounts_mode on public.users to ringfence_accounts using (true) with check (true);
 create policy system_mode on public.users to ringfence_system using (true) with check (true);
-create policy user_isolation on public.users using ((id = ( SELECT ringfence.current_user_id() AS current_user_id))) with check ((id = ( SELECT ringfence.current_user_id() AS current_user_id)));
+create policy user_isolation on public.users using (((true, id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u)))) with check (((true, id) = ( SELECT (u.u IS NOT NULL),
+    u.u
+   FROM ringfence.verified_user_id(false) u(u))));
 
 grant execute on function ringfence.current_user_id() to ringfence_app;
 grant execute on function ringfence.current_user_id() to ringfence_system;
+grant execute on function ringfence.verified_user_id(boolean) to ringfence_app;
+grant execute on function ringfence.verified_user_id(boolean) to ringfence_system;
 grant usage on schema public to ringfence_accounts;
 grant usage on schema public to ringfence_app;
 grant usage on schema public to ringfence_system;

@@ -16,7 +16,8 @@ create table if not exists ringfence.identity_keys (
 );
 revoke all on table ringfence.identity_keys from public, ringfence_app, ringfence_system;
 
--- Who the current transaction acts for, or an error: never null, never a default.
+-- Who the current transaction acts for, or an error: never a default. The policies ask with `loud` false, everybody else asks
+-- current_user_id() below.
 --
 -- The setting ringfence.identity holds `user.expiry.pid.key.mac`: the user's UUID, the end of validity in milliseconds
 -- since 1970, the backend it is good for (0 = any, behind a pooler that hides it), the key's id, and the MAC over all
@@ -24,41 +25,67 @@ revoke all on table ringfence.identity_keys from public, ringfence_app, ringfenc
 --
 -- SQLSTATEs: RF001 no identity, RF002 not ours, RF003 expired, RF004 made for another connection.
 --
+-- Not loud, in a transaction that began as DEFERRABLE, it gives null instead of an error, and the policy then shows nothing.
+-- Such a transaction has called current_user_id() first, so an identity that does not hold any more was spoilt by a
+-- statement, on purpose: whether the policy came to look at it would tell that a row lies there. DEFERRABLE, because a
+-- transaction cannot change it once it has run a statement, by no means, and it does nothing else in READ COMMITTED.
+--
 -- security definer, to read the key; search_path closed and names qualified, since pg_temp is searched first otherwise
 -- and a temporary table could stand in for the key's. `is distinct from`, because `<>` is null, hence not an error,
 -- when a part is missing. parallel restricted: a worker has another pid. No regular expression over the token: one
--- that checked its form first took 120 of 145 µs a call, and every table of a statement makes one.
-create or replace function ringfence.current_user_id() returns uuid
+-- that checked its form first took 120 of 145 µs a call, and every table of a statement makes one. Ours have 140 bytes or
+-- so; one of a gigabyte would fail for want of memory, which is an error of another kind that tells the same.
+create or replace function ringfence.verified_user_id(loud boolean) returns uuid
 language plpgsql stable security definer parallel restricted
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   token constant text := pg_catalog.current_setting('ringfence.identity', true);
-  part constant text[] := pg_catalog.string_to_array(token, '.');
+  part text[];
   inner_key bytea;
   outer_key bytea;
+  fault text;
 begin
   if token is null or token = '' then
-    raise exception 'no user identity is set for this transaction' using errcode = 'RF001';
+    fault := 'RF001';
+  elsif pg_catalog.octet_length(token) > 256 then
+    fault := 'RF002';
+  else
+    part := pg_catalog.string_to_array(token, '.');
+    select k.inner_pad, k.outer_pad into inner_key, outer_key
+    from ringfence.identity_keys k
+    where k.key_id = part[4];
+    -- Without `not found` an unknown key and a missing signature are two nulls, and two nulls are not distinct.
+    if not found or part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
+      inner_key || pg_catalog.convert_to(pg_catalog.left(token, -65), 'UTF8')
+    )), 'hex') then
+      fault := 'RF002';
+    -- From here on the parts are what the application signed; nothing before this line trusts their form.
+    elsif part[2]::bigint < extract(epoch from pg_catalog.clock_timestamp()) * 1000 then
+      fault := 'RF003';
+    elsif part[3]::bigint not in (0, pg_catalog.pg_backend_pid()) then
+      fault := 'RF004';
+    else
+      return part[1]::uuid;
+    end if;
   end if;
-  select k.inner_pad, k.outer_pad into inner_key, outer_key
-  from ringfence.identity_keys k
-  where k.key_id = part[4];
-  -- Without `not found` an unknown key and a missing signature are two nulls, and two nulls are not distinct.
-  if not found or part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
-    inner_key || pg_catalog.convert_to(pg_catalog.left(token, -65), 'UTF8')
-  )), 'hex') then
-    raise exception 'the user identity is not signed by a key of this database' using errcode = 'RF002';
+  if not loud and pg_catalog.current_setting('transaction_deferrable') = 'on' then
+    return null;
   end if;
-  -- From here on the parts are what the application signed; nothing before this line trusts their form.
-  if part[2]::bigint < extract(epoch from pg_catalog.clock_timestamp()) * 1000 then
-    raise exception 'the user identity has expired' using errcode = 'RF003';
-  end if;
-  if part[3]::bigint not in (0, pg_catalog.pg_backend_pid()) then
-    raise exception 'the user identity was made for another connection' using errcode = 'RF004';
-  end if;
-  return part[1]::uuid;
+  raise exception using errcode = fault, message = case fault
+    when 'RF001' then 'no user identity is set for this transaction'
+    when 'RF002' then 'the user identity is not signed by a key of this database'
+    when 'RF003' then 'the user identity has expired'
+    else 'the user identity was made for another connection'
+  end;
 end
 $$;
+revoke all on function ringfence.verified_user_id(boolean) from public;
+grant execute on function ringfence.verified_user_id(boolean) to ringfence_app, ringfence_system;
+
+-- The same, or an error: what a transaction calls first, and whose a new row is by default.
+create or replace function ringfence.current_user_id() returns uuid
+language sql stable parallel restricted
+as $$ select ringfence.verified_user_id(true) $$;
 revoke all on function ringfence.current_user_id() from public;
 grant execute on function ringfence.current_user_id() to ringfence_app, ringfence_system;

@@ -121,7 +121,8 @@ create table if not exists ringfence.identity_keys (
 );
 revoke all on table ringfence.identity_keys from public, ringfence_app, ringfence_system;
 
--- Who the current transaction acts for, or an error: never null, never a default.
+-- Who the current transaction acts for, or an error: never a default. The policies ask with `loud` false, everybody else asks
+-- current_user_id() below.
 --
 -- The setting ringfence.identity holds `user.expiry.pid.key.mac`: the user's UUID, the end of validity in milliseconds
 -- since 1970, the backend it is good for (0 = any, behind a pooler that hides it), the key's id, and the MAC over all
@@ -129,42 +130,68 @@ revoke all on table ringfence.identity_keys from public, ringfence_app, ringfenc
 --
 -- SQLSTATEs: RF001 no identity, RF002 not ours, RF003 expired, RF004 made for another connection.
 --
+-- Not loud, in a transaction that began as DEFERRABLE, it gives null instead of an error, and the policy then shows nothing.
+-- Such a transaction has called current_user_id() first, so an identity that does not hold any more was spoilt by a
+-- statement, on purpose: whether the policy came to look at it would tell that a row lies there. DEFERRABLE, because a
+-- transaction cannot change it once it has run a statement, by no means, and it does nothing else in READ COMMITTED.
+--
 -- security definer, to read the key; search_path closed and names qualified, since pg_temp is searched first otherwise
 -- and a temporary table could stand in for the key's. `is distinct from`, because `<>` is null, hence not an error,
 -- when a part is missing. parallel restricted: a worker has another pid. No regular expression over the token: one
--- that checked its form first took 120 of 145 µs a call, and every table of a statement makes one.
-create or replace function ringfence.current_user_id() returns uuid
+-- that checked its form first took 120 of 145 µs a call, and every table of a statement makes one. Ours have 140 bytes or
+-- so; one of a gigabyte would fail for want of memory, which is an error of another kind that tells the same.
+create or replace function ringfence.verified_user_id(loud boolean) returns uuid
 language plpgsql stable security definer parallel restricted
 set search_path = pg_catalog, pg_temp
 as $$
 declare
   token constant text := pg_catalog.current_setting('ringfence.identity', true);
-  part constant text[] := pg_catalog.string_to_array(token, '.');
+  part text[];
   inner_key bytea;
   outer_key bytea;
+  fault text;
 begin
   if token is null or token = '' then
-    raise exception 'no user identity is set for this transaction' using errcode = 'RF001';
+    fault := 'RF001';
+  elsif pg_catalog.octet_length(token) > 256 then
+    fault := 'RF002';
+  else
+    part := pg_catalog.string_to_array(token, '.');
+    select k.inner_pad, k.outer_pad into inner_key, outer_key
+    from ringfence.identity_keys k
+    where k.key_id = part[4];
+    -- Without `not found` an unknown key and a missing signature are two nulls, and two nulls are not distinct.
+    if not found or part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
+      inner_key || pg_catalog.convert_to(pg_catalog.left(token, -65), 'UTF8')
+    )), 'hex') then
+      fault := 'RF002';
+    -- From here on the parts are what the application signed; nothing before this line trusts their form.
+    elsif part[2]::bigint < extract(epoch from pg_catalog.clock_timestamp()) * 1000 then
+      fault := 'RF003';
+    elsif part[3]::bigint not in (0, pg_catalog.pg_backend_pid()) then
+      fault := 'RF004';
+    else
+      return part[1]::uuid;
+    end if;
   end if;
-  select k.inner_pad, k.outer_pad into inner_key, outer_key
-  from ringfence.identity_keys k
-  where k.key_id = part[4];
-  -- Without `not found` an unknown key and a missing signature are two nulls, and two nulls are not distinct.
-  if not found or part[5] is distinct from pg_catalog.encode(pg_catalog.sha256(outer_key || pg_catalog.sha256(
-    inner_key || pg_catalog.convert_to(pg_catalog.left(token, -65), 'UTF8')
-  )), 'hex') then
-    raise exception 'the user identity is not signed by a key of this database' using errcode = 'RF002';
+  if not loud and pg_catalog.current_setting('transaction_deferrable') = 'on' then
+    return null;
   end if;
-  -- From here on the parts are what the application signed; nothing before this line trusts their form.
-  if part[2]::bigint < extract(epoch from pg_catalog.clock_timestamp()) * 1000 then
-    raise exception 'the user identity has expired' using errcode = 'RF003';
-  end if;
-  if part[3]::bigint not in (0, pg_catalog.pg_backend_pid()) then
-    raise exception 'the user identity was made for another connection' using errcode = 'RF004';
-  end if;
-  return part[1]::uuid;
+  raise exception using errcode = fault, message = case fault
+    when 'RF001' then 'no user identity is set for this transaction'
+    when 'RF002' then 'the user identity is not signed by a key of this database'
+    when 'RF003' then 'the user identity has expired'
+    else 'the user identity was made for another connection'
+  end;
 end
 $$;
+revoke all on function ringfence.verified_user_id(boolean) from public;
+grant execute on function ringfence.verified_user_id(boolean) to ringfence_app, ringfence_system;
+
+-- The same, or an error: what a transaction calls first, and whose a new row is by default.
+create or replace function ringfence.current_user_id() returns uuid
+language sql stable parallel restricted
+as $$ select ringfence.verified_user_id(true) $$;
 revoke all on function ringfence.current_user_id() from public;
 grant execute on function ringfence.current_user_id() to ringfence_app, ringfence_system;
 
@@ -935,7 +962,7 @@ create index idx_task_contexts_unified_parent_branch_context_id on public.task_c
 
 -- Make the policies.
 create policy user_isolation on public.agents to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.agents to ringfence_system using (true) with check (true);
 alter table public.agents enable row level security;
 
@@ -945,7 +972,7 @@ grant select, insert, update (name, description, role, capabilities, status, ava
 grant select, insert, update, delete on table public.agents to ringfence_system;
 
 create policy user_isolation on public.api_tokens to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.api_tokens to ringfence_system using (true) with check (true);
 alter table public.api_tokens enable row level security;
 
@@ -959,7 +986,7 @@ grant select (user_id, id, name, scopes, expires_at, revoked_at, last_used_at, u
 grant select (user_id, id, token_hash, scopes, expires_at, revoked_at, last_used_at, usage_count), update (last_used_at, usage_count) on table public.api_tokens to ringfence_accounts;
 
 create policy user_isolation on public.projects to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.projects to ringfence_system using (true) with check (true);
 alter table public.projects enable row level security;
 
@@ -968,7 +995,7 @@ grant select, insert, update (name, description, status, metadata, version, upda
 grant select, insert, update, delete on table public.projects to ringfence_system;
 
 create policy user_isolation on public.project_git_branchs to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.project_git_branchs to ringfence_system using (true) with check (true);
 alter table public.project_git_branchs enable row level security;
 
@@ -977,7 +1004,7 @@ grant select, insert, update (name, description, assigned_agent_id, priority, st
 grant select, insert, update, delete on table public.project_git_branchs to ringfence_system;
 
 create policy user_isolation on public.branch_contexts to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.branch_contexts to ringfence_system using (true) with check (true);
 alter table public.branch_contexts enable row level security;
 
@@ -986,7 +1013,7 @@ grant select, insert, update (parent_project_id, data, branch_info, branch_workf
 grant select, insert, update, delete on table public.branch_contexts to ringfence_system;
 
 create policy user_isolation on public.global_contexts to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.global_contexts to ringfence_system using (true) with check (true);
 alter table public.global_contexts enable row level security;
 
@@ -995,7 +1022,7 @@ grant select, insert, update (organization_id, organization_standards, security_
 grant select, insert, update, delete on table public.global_contexts to ringfence_system;
 
 create policy user_isolation on public.idempotency_keys to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.idempotency_keys to ringfence_system using (true) with check (true);
 alter table public.idempotency_keys enable row level security;
 
@@ -1004,7 +1031,7 @@ grant select, insert, update (response_status, response_body), delete on table p
 grant select, insert, update (response_status, response_body), delete on table public.idempotency_keys to ringfence_system;
 
 create policy user_isolation on public.labels to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.labels to ringfence_system using (true) with check (true);
 alter table public.labels enable row level security;
 
@@ -1013,7 +1040,7 @@ grant select, insert, update (name, color, description, version, updated_at), de
 grant select, insert, update, delete on table public.labels to ringfence_system;
 
 create policy user_isolation on public.project_contexts to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.project_contexts to ringfence_system using (true) with check (true);
 alter table public.project_contexts enable row level security;
 
@@ -1022,7 +1049,7 @@ grant select, insert, update (parent_global_id, data, project_info, team_prefere
 grant select, insert, update, delete on table public.project_contexts to ringfence_system;
 
 create policy user_isolation on public.rules to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.rules to ringfence_system using (true) with check (true);
 alter table public.rules enable row level security;
 
@@ -1031,7 +1058,7 @@ grant select, insert, update (name, content, parent_rule_id, scope, project_id, 
 grant select, insert, update, delete on table public.rules to ringfence_system;
 
 create policy user_isolation on public.sessions to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.sessions to ringfence_system using (true) with check (true);
 alter table public.sessions enable row level security;
 
@@ -1044,7 +1071,7 @@ grant select (user_id, id, rotated_at, expires_at, revoked_at, revoked_reason, u
 grant select (user_id, id, token_hash, previous_token_hash, rotated_at, expires_at, revoked_at), insert (user_id, id, token_hash, expires_at, user_agent), update (token_hash, previous_token_hash, rotated_at, expires_at, revoked_at, revoked_reason) on table public.sessions to ringfence_accounts;
 
 create policy user_isolation on public.tasks to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.tasks to ringfence_system using (true) with check (true);
 alter table public.tasks enable row level security;
 
@@ -1053,7 +1080,7 @@ grant select, insert, update (git_branch_id, title, description, details, status
 grant select, insert, update, delete on table public.tasks to ringfence_system;
 
 create policy user_isolation on public.task_assignees to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.task_assignees to ringfence_system using (true) with check (true);
 alter table public.task_assignees enable row level security;
 
@@ -1062,7 +1089,7 @@ grant select, insert, delete on table public.task_assignees to ringfence_app;
 grant select, insert, update, delete on table public.task_assignees to ringfence_system;
 
 create policy user_isolation on public.task_contexts_unified to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.task_contexts_unified to ringfence_system using (true) with check (true);
 alter table public.task_contexts_unified enable row level security;
 
@@ -1071,7 +1098,7 @@ grant select, insert, update (parent_branch_id, parent_branch_context_id, data, 
 grant select, insert, update, delete on table public.task_contexts_unified to ringfence_system;
 
 create policy user_isolation on public.task_dependencies to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.task_dependencies to ringfence_system using (true) with check (true);
 alter table public.task_dependencies enable row level security;
 
@@ -1080,7 +1107,7 @@ grant select, insert, delete on table public.task_dependencies to ringfence_app;
 grant select, insert, update, delete on table public.task_dependencies to ringfence_system;
 
 create policy user_isolation on public.task_labels to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.task_labels to ringfence_system using (true) with check (true);
 alter table public.task_labels enable row level security;
 
@@ -1089,7 +1116,7 @@ grant select, insert, delete on table public.task_labels to ringfence_app;
 grant select, insert, update, delete on table public.task_labels to ringfence_system;
 
 create policy user_isolation on public.task_subtasks to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.task_subtasks to ringfence_system using (true) with check (true);
 alter table public.task_subtasks enable row level security;
 
@@ -1098,7 +1125,7 @@ grant select, insert, update (title, description, status, priority, assignees, e
 grant select, insert, update, delete on table public.task_subtasks to ringfence_system;
 
 create policy user_isolation on public.user_access_log to public
-  using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()));
+  using ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, user_id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.user_access_log to ringfence_system using (true) with check (true);
 alter table public.user_access_log enable row level security;
 
@@ -1115,7 +1142,7 @@ grant select, insert on table public.user_access_log to ringfence_system;
 grant insert (user_id, id, actor, operation, entity_type, outcome, reason, request_id) on table public.user_access_log to ringfence_accounts;
 
 create policy user_isolation on public.users to public
-  using (id = (select ringfence.current_user_id())) with check (id = (select ringfence.current_user_id()));
+  using ((true, id) = (select u is not null, u from ringfence.verified_user_id(false) u)) with check ((true, id) = (select u is not null, u from ringfence.verified_user_id(false) u));
 create policy system_mode on public.users to ringfence_system using (true) with check (true);
 alter table public.users enable row level security;
 

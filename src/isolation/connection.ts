@@ -135,6 +135,12 @@ const forgetSession = 'reset all; close all; select pg_advisory_unlock_all()';
 const refuseForeignStatements =
   'select 1 / (not exists (select from pg_catalog.pg_prepared_statements where from_sql))::int';
 
+/**
+ * DEFERRABLE tells the policies that the identity is checked first thing, so that they stay silent about one that does not
+ * hold afterwards (identity.sql says why). It would wait for its turn in SERIALIZABLE, whatever the role's default is.
+ */
+const begin = 'begin isolation level read committed, deferrable';
+
 type TransactionState = 'open' | 'sealed' | 'ended';
 
 /** Thrown at a statement that comes after its transaction: always a fault of the program, never of its user. */
@@ -171,7 +177,7 @@ export class Transaction {
     client.on('error', this.#onError);
     this.#corkUntilNextTick();
     this.#send({ sql: forgetSession, parameters: [] }).catch(() => {});
-    this.#opening = this.#send({ sql: mode === 'read only' ? 'begin read only' : 'begin', parameters: [] });
+    this.#opening = this.#send({ sql: `${begin}, ${mode}`, parameters: [] });
     this.#opening.catch(() => {});
     if (backend.namesShow) {
       this.#send({ sql: refuseForeignStatements, parameters: [] }).catch(() => {

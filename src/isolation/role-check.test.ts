@@ -117,7 +117,11 @@ test.each([
 
 test('a log-in that can become the owner of the verifier, or of its schema, is refused', async () => {
   const { rows } = await sql(`select nspowner::regrole::text as owner from pg_namespace where nspname = 'ringfence'`);
-  for (const object of ['schema ringfence', 'function ringfence.current_user_id()', 'table ringfence.identity_keys']) {
+  for (const object of [
+    'schema ringfence',
+    'function ringfence.verified_user_id(boolean)',
+    'table ringfence.identity_keys',
+  ]) {
     await sql(`alter ${object} owner to ${other}`);
     try {
       await grantForSetOnly(other, async () => {

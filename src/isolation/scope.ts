@@ -97,7 +97,8 @@ export interface IsolationOptions<DB> {
   readonly recordSystemUse: (scope: SystemScope<DB>) => Promise<unknown>;
 }
 
-const identitySetting = "select set_config('ringfence.identity', $1, true)";
+/** Says who it is and has it checked, so that a bad identity fails here, whatever the statements after it look at (I2). */
+const becomeUser = "select set_config('ringfence.identity', $1, true), ringfence.current_user_id()";
 /**
  * The role that alone reads hashes, and no owned table. A statement's privileges are checked when it starts, so a
  * `set_config('role', …)` inside one does not widen it.
@@ -231,7 +232,7 @@ export class Isolation<DB> {
     const transaction = await this.#options.app.begin(mode);
     const identity = mintIdentity(this.#options.key, caller.userId, transaction.pid, transaction.databaseNow);
     // As a parameter, never as a literal: statement texts are kept where others can read them (I4).
-    transaction.query({ sql: identitySetting, parameters: [identity] });
+    transaction.query({ sql: becomeUser, parameters: [identity] });
     return transaction;
   }
 

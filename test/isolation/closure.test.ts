@@ -55,7 +55,7 @@ test('there are no views, sequences, functions or publications beside the verifi
       select n.nspname || '.' || p.proname as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace
       where n.nspname not in ('pg_catalog', 'information_schema')
         and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')`),
-  ).toEqual(['ringfence.current_user_id']);
+  ).toEqual(['ringfence.current_user_id', 'ringfence.verified_user_id']);
   expect(await names('select pubname::text as name from pg_publication')).toEqual([]);
   expect(await names(`select tgname::text as name from pg_trigger where not tgisinternal`)).toEqual([]);
 });
@@ -72,7 +72,7 @@ describe('the policies are the canonical ones', () => {
        from pg_policy where polrelid = $1::regclass order by polname`,
       [table],
     );
-    const canonical = `(${column} = ( SELECT ringfence.current_user_id() AS current_user_id))`;
+    const canonical = `((true, ${column}) = ( SELECT (u.u IS NOT NULL),\n    u.u\n   FROM ringfence.verified_user_id(false) u(u)))`;
     const all = { permissive: true, command: '*', using: 'true', check: 'true' };
     expect(rows).toEqual([
       ...(forAccounts.has(table) ? [{ name: 'accounts_mode', roles: ['ringfence_accounts'], ...all }] : []),

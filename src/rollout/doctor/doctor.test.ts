@@ -5,6 +5,7 @@ import { createDatabase, statement, type TestDatabase } from '../../../test/supp
 import { type Connection, connect } from '../connection.ts';
 import type { Finding } from '../finding.ts';
 import { type Subject, subjectOfPolicies } from '../monitor/subject.ts';
+import { condition } from '../steps/shadow.ts';
 import { type DatabaseCheckName, databaseChecks, diagnose } from './checks.ts';
 
 let database: TestDatabase;
@@ -48,13 +49,11 @@ test('a database as it should be fails no check', async () => {
   expect(findings.filter(({ message }) => message.includes('could not be looked at'))).toEqual([]);
 });
 
+const remade = `create policy user_isolation on labels using (${condition('user_id')}) with check (${condition('user_id')})`;
+
 describe('cross-user data visible', () => {
   test.each([
-    [
-      'policy-missing',
-      'drop policy user_isolation on labels',
-      'create policy user_isolation on labels using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()))',
-    ],
+    ['policy-missing', 'drop policy user_isolation on labels', remade],
     ['row-security', 'alter table labels disable row level security', 'alter table labels enable row level security'],
     ['row-security', 'alter table labels no force row level security', 'alter table labels force row level security'],
     ['policy-more', 'create policy everything on labels using (true)', 'drop policy everything on labels'],
@@ -65,8 +64,8 @@ describe('cross-user data visible', () => {
   test('a policy that looks at another column', async () => {
     const watched = { ...subject, tables: subject.tables.filter(({ name }) => name === 'labels') };
     const [finding] = await planted(
-      'drop policy user_isolation on labels; create policy user_isolation on labels using (id = (select ringfence.current_user_id()))',
-      'drop policy user_isolation on labels; create policy user_isolation on labels using (user_id = (select ringfence.current_user_id())) with check (user_id = (select ringfence.current_user_id()))',
+      `drop policy user_isolation on labels; create policy user_isolation on labels using (${condition('id')})`,
+      `drop policy user_isolation on labels; ${remade}`,
       'guards',
       watched,
     );
@@ -148,18 +147,18 @@ describe('SQLSTATEs', () => {
     ],
     [
       'identity-function',
-      'revoke execute on function ringfence.current_user_id() from ringfence_app',
-      'grant execute on function ringfence.current_user_id() to ringfence_app',
+      'revoke execute on function ringfence.verified_user_id(boolean) from ringfence_app',
+      'grant execute on function ringfence.verified_user_id(boolean) to ringfence_app',
     ],
     [
       'identity-function',
-      'alter function ringfence.current_user_id() security invoker',
-      'alter function ringfence.current_user_id() security definer',
+      'alter function ringfence.verified_user_id(boolean) security invoker',
+      'alter function ringfence.verified_user_id(boolean) security definer',
     ],
     [
       'identity-function',
-      'alter function ringfence.current_user_id() rename to gone',
-      'alter function ringfence.gone() rename to current_user_id',
+      'alter function ringfence.verified_user_id(boolean) rename to gone',
+      'alter function ringfence.gone(boolean) rename to verified_user_id',
     ],
   ])('RF001 and RF002, %s: %s', async (check, plant, undo) => {
     expect(await planted(plant, undo, 'identity')).toMatchObject([{ severity: 'fail', check }]);
@@ -230,11 +229,11 @@ describe('slow queries', () => {
     await statement(database.url, 'create index on big (user_id)');
     expect(await look('planner', watched())).toMatchObject([{ severity: 'pass' }]);
 
-    await statement(database.url, `alter role ringfence_app in database ${database.name} set enable_bitmapscan = off`);
+    await statement(database.url, `alter role ringfence_app in database ${database.name} set enable_indexscan = off`);
     expect(wrong(await look('planner', watched()))).toMatchObject([
       { check: 'planner-setting', object: 'role ringfence_app' },
     ]);
-    await statement(database.url, `alter role ringfence_app in database ${database.name} reset enable_bitmapscan`);
+    await statement(database.url, `alter role ringfence_app in database ${database.name} reset enable_indexscan`);
 
     await statement(database.url, 'update big set id = id; select pg_stat_force_next_flush()');
     await expect

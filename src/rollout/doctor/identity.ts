@@ -18,11 +18,11 @@ export async function checkIdentity(client: ClientBase, { appRole }: Subject): P
        to_regclass('ringfence.identity_keys') is not null as keys,
        coalesce((select has_schema_privilege(r.oid, f.pronamespace, 'USAGE') and has_function_privilege(r.oid, f.oid, 'EXECUTE')
          from pg_roles r where r.rolname = $1), false) as executes
-     from (select to_regprocedure('ringfence.current_user_id()') as signature) s left join pg_proc f on f.oid = s.signature`,
+     from (select to_regprocedure('ringfence.verified_user_id(boolean)') as signature) s left join pg_proc f on f.oid = s.signature`,
     [appRole],
   );
   const [row] = rows;
-  const object = 'ringfence.current_user_id()';
+  const object = 'ringfence.verified_user_id(boolean)';
   if (!row?.function)
     return [fail('identity-function', object, 'does not exist: no identity can be verified', install)];
   if (!row.keys) return [fail('identity-keys', 'ringfence.identity_keys', 'does not exist', install)];

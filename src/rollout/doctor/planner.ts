@@ -57,13 +57,13 @@ async function explained(client: ClientBase, { table, ownerColumn }: WatchedTabl
 async function switchedOff(client: ClientBase, appRole: string): Promise<{ name: string; where: string }[]> {
   const { rows } = await client.query<{ name: string; where: string }>(
     `select name, 'the server' as where from pg_settings
-     where name in ('enable_indexscan', 'enable_bitmapscan', 'enable_indexonlyscan') and setting = 'off'
+     where name in ('enable_indexscan', 'enable_indexonlyscan') and setting = 'off'
      union all
      select split_part(c.entry, '=', 1), coalesce('role ' || r.rolname, 'this database')
      from pg_db_role_setting s left join pg_roles r on r.oid = s.setrole, unnest(s.setconfig) c (entry)
      where s.setdatabase in (0, (select oid from pg_database where datname = current_database()))
        and (s.setrole = 0 or r.rolname = $1)
-       and c.entry in ('enable_indexscan=off', 'enable_bitmapscan=off', 'enable_indexonlyscan=off')
+       and c.entry in ('enable_indexscan=off', 'enable_indexonlyscan=off')
      order by 1, 2`,
     [appRole],
   );

@@ -201,7 +201,7 @@ function kindOf(
   subject: Subject,
 ): StatementKind {
   if (text.comments.some((comment) => comment.startsWith('SYSTEM'))) return 'system';
-  if (open.length === 0 || text.names.has('current_user_id')) return 'scoped';
+  if (open.length === 0 || text.names.has('current_user_id') || text.names.has('verified_user_id')) return 'scoped';
   return role !== null && subject.legacyRoles.includes(role) ? 'legacy' : 'unscoped';
 }
 

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../../../test/support/postgres.ts';
 import { type Connection, connect } from '../connection.ts';
 import { freezePlan } from '../plan.ts';
+import { condition } from '../steps/shadow.ts';
 import { applyPlan } from './runner.ts';
 
 let database: TestDatabase;
@@ -36,7 +37,7 @@ beforeAll(async () => {
   await client.query(`
     do $$ begin create role ringfence_shadow nologin; exception when duplicate_object then null; end $$;
     grant usage on schema ringfence to ringfence_shadow;
-    grant execute on function ringfence.current_user_id() to ringfence_shadow;
+    grant execute on function ringfence.verified_user_id(boolean) to ringfence_shadow;
     create table public.items (id int, owner uuid not null);
     insert into public.items
       select i, ('00000000-0000-4000-8000-00000000000' || i % 10)::uuid from generate_series(1, 1000) i;
@@ -47,7 +48,7 @@ beforeAll(async () => {
     alter table public.items enable row level security;
     alter table "My App"."Empty" enable row level security;
     create policy user_isolation on "My App"."Empty" to ringfence_shadow
-      using ("user id" = (select ringfence.current_user_id()))`);
+      using (${condition('user id')})`);
 });
 
 beforeEach(() =>
@@ -61,7 +62,7 @@ afterAll(async () => {
 });
 
 const isolate = `create policy user_isolation on public.items to ringfence_shadow
-  using (owner = (select ringfence.current_user_id()))`;
+  using (${condition('owner')})`;
 
 async function again() {
   await client.query('drop schema if exists ringfence_rollout cascade');

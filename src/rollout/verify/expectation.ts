@@ -60,9 +60,9 @@ export const legacyPolicy = 'legacy_application';
 export const shadowRole = 'ringfence_shadow';
 export const systemRole = 'ringfence_system';
 
-/** What `user_id = (select ringfence.current_user_id())` is once Postgres has read it. */
+/** What the condition of a policy (steps/shadow.ts) is once Postgres has read it. */
 export function canonicalCondition(ownerColumn: string): string {
-  return `(${identifier(ownerColumn)} = ( SELECT ringfence.current_user_id() AS current_user_id))`;
+  return `((true, ${identifier(ownerColumn)}) = ( SELECT (u.u IS NOT NULL),\n    u.u\n   FROM ringfence.verified_user_id(false) u(u)))`;
 }
 
 /** The policies of a table as the catalogue would show them, by name. */

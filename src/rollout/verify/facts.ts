@@ -28,6 +28,8 @@ export interface DefaultPrivilege {
 }
 
 export interface IdentityFunction {
+  /** As regprocedure has it. */
+  readonly signature: string;
   readonly owner: string;
   readonly body: string;
   readonly language: string;
@@ -54,7 +56,8 @@ export interface Facts {
   readonly definerFunctions: readonly string[];
   /** Sequences of guarded tables' columns that it may not draw from. */
   readonly closedSequences: readonly { readonly label: string; readonly table: TableLabel }[];
-  readonly identityFunction: IdentityFunction | null;
+  /** Functions in the schema ringfence, in the order of their signatures. */
+  readonly identityFunctions: readonly IdentityFunction[];
   /** Roles, or `public`, with any privilege on the table of keys, its owner aside. */
   readonly keyReaders: readonly string[];
   readonly hasKeysTable: boolean;
@@ -120,11 +123,11 @@ select
     join pg_depend d on d.classid = 'pg_class'::regclass and d.objid = s.oid and d.refclassid = 'pg_class'::regclass and d.deptype = 'a'
     where s.relkind = 'S' and d.refobjid = any ($2::oid[]) and not has_sequence_privilege(app.oid, s.oid, 'USAGE')
   ) as "closedSequences",
-  (select jsonb_build_object('owner', pg_get_userbyid(p.proowner), 'body', p.prosrc, 'language', l.lanname,
-      'definer', p.prosecdef, 'volatility', p.provolatile, 'parallel', p.proparallel,
-      'settings', coalesce(to_jsonb(p.proconfig), '[]'), 'returns', format_type(p.prorettype, null))
+  (select coalesce(jsonb_agg(jsonb_build_object('signature', p.oid::regprocedure, 'owner', pg_get_userbyid(p.proowner), 'body', p.prosrc,
+      'language', l.lanname, 'definer', p.prosecdef, 'volatility', p.provolatile, 'parallel', p.proparallel,
+      'settings', coalesce(to_jsonb(p.proconfig), '[]'), 'returns', format_type(p.prorettype, null)) order by p.oid::regprocedure::text), '[]')
     from pg_proc p join pg_namespace n on n.oid = p.pronamespace join pg_language l on l.oid = p.prolang
-    where n.nspname = 'ringfence' and p.proname = 'current_user_id' and p.pronargs = 0) as "identityFunction",
+    where n.nspname = 'ringfence') as "identityFunctions",
   (select coalesce(jsonb_agg(distinct g.grantee order by g.grantee), '[]') from (
     select case when a.grantee = 0 then 'public' else pg_get_userbyid(a.grantee)::text end as grantee
     from pg_class c join pg_namespace n on n.oid = c.relnamespace,

@@ -17,7 +17,7 @@ export function fingerprint({ catalog, guarded, facts, expectation }: Omit<Conte
     if (table) addGrants(table, add);
   }
   for (const { table, owned } of guarded) addGuard(table, owned.ownerColumn, add);
-  add('function ringfence.current_user_id()', facts.identityFunction);
+  for (const verifier of facts.identityFunctions) add(`function ${verifier.signature}`, verifier);
   add('privileges on ringfence.identity_keys', facts.keyReaders);
   add(`role ${expectation.ownership.appRole}`, [
     facts.roles,
@@ -27,7 +27,9 @@ export function fingerprint({ catalog, guarded, facts, expectation }: Omit<Conte
   ]);
   add('default privileges', facts.defaultPrivileges);
   for (const view of facts.views) add(`view ${view.label}`, view);
-  for (const signature of facts.definerFunctions) add(`function ${signature}`, null);
+  for (const signature of facts.definerFunctions) {
+    if (!parts.has(`function ${signature}`)) add(`function ${signature}`, null);
+  }
   return Object.fromEntries([...parts].toSorted(([a], [b]) => (a < b ? -1 : 1)));
 }
 

@@ -13,7 +13,7 @@ export const reachChecks: readonly Check[] = [
 ];
 
 /** Of ours: callable by everybody who has an identity, and what it gives is that identity. */
-const ownFunctions: readonly string[] = ['ringfence.current_user_id()'];
+const ownFunctions: readonly string[] = ['ringfence.verified_user_id(boolean)'];
 
 function viewFaults({ facts, expectation }: Context): Finding[] {
   const role = identifier(expectation.ownership.appRole);

@@ -8,6 +8,7 @@ import { withOwner } from '../../database/owner.ts';
 import { closeDatabase } from '../../database/provision.ts';
 import { quarantineUserId } from '../../isolation/owned-tables.ts';
 import type { Finding } from '../finding.ts';
+import { condition } from '../steps/shadow.ts';
 import { appRoleCheck } from './app-role.ts';
 import type { Expectation } from './expectation.ts';
 import { fingerprint } from './fingerprint.ts';
@@ -93,8 +94,8 @@ test('it leaves nothing behind', async () => {
   expect((await client.query(state)).rows).toEqual(before.rows);
 });
 
-const condition = 'user_id = (select ringfence.current_user_id())';
-const remake = `create policy user_isolation on tasks using (${condition}) with check (${condition})`;
+const own = condition('user_id');
+const remake = `create policy user_isolation on tasks using (${own}) with check (${own})`;
 
 const structural: Defect[] = [
   {
@@ -184,18 +185,18 @@ const guarding: Defect[] = [
   {
     name: 'a policy that is always true',
     make: 'alter policy user_isolation on tasks using (true) with check (true)',
-    undo: `alter policy user_isolation on tasks using (${condition}) with check (${condition})`,
+    undo: `alter policy user_isolation on tasks using (${own}) with check (${own})`,
     faults: [['fail', 'policy-differs', 'public.tasks']],
   },
   {
     name: 'a policy that does not look at what is written',
-    make: `drop policy user_isolation on tasks; create policy user_isolation on tasks using (${condition})`,
+    make: `drop policy user_isolation on tasks; create policy user_isolation on tasks using (${own})`,
     undo: `drop policy user_isolation on tasks; ${remake}`,
     faults: [['fail', 'policy-differs', 'public.tasks']],
   },
   {
     name: 'a policy for reading alone',
-    make: `drop policy user_isolation on tasks; create policy user_isolation on tasks for select using (${condition})`,
+    make: `drop policy user_isolation on tasks; create policy user_isolation on tasks for select using (${own})`,
     undo: `drop policy user_isolation on tasks; ${remake}`,
     faults: [['fail', 'policy-differs', 'public.tasks']],
   },
@@ -208,7 +209,7 @@ const guarding: Defect[] = [
   {
     name: 'a plain setting in the place of the signed identity',
     make: "alter policy user_isolation on tasks using (user_id = current_setting('app.user')::uuid)",
-    undo: `alter policy user_isolation on tasks using (${condition})`,
+    undo: `alter policy user_isolation on tasks using (${own})`,
     faults: [['fail', 'policy-differs', 'public.tasks']],
   },
   {
@@ -304,16 +305,24 @@ const guarding: Defect[] = [
   },
   {
     name: 'a body that believes everything',
-    make: `create or replace function ringfence.current_user_id() returns uuid
+    make: `create or replace function ringfence.verified_user_id(loud boolean) returns uuid
       language plpgsql stable security definer parallel restricted set search_path = pg_catalog, pg_temp
       as $$ begin return split_part(current_setting('ringfence.identity'), '.', 1)::uuid; end $$`,
     undo: '',
-    faults: [['fail', 'identity-function', 'ringfence.current_user_id()']],
+    faults: [['fail', 'identity-function', 'ringfence.verified_user_id(boolean)']],
   },
   {
     name: 'a search path that is open',
-    make: 'alter function ringfence.current_user_id() set search_path = ringfence, public',
-    undo: 'alter function ringfence.current_user_id() set search_path = pg_catalog, pg_temp',
+    make: 'alter function ringfence.verified_user_id(boolean) set search_path = ringfence, public',
+    undo: 'alter function ringfence.verified_user_id(boolean) set search_path = pg_catalog, pg_temp',
+    faults: [['fail', 'identity-function', 'ringfence.verified_user_id(boolean)']],
+  },
+  {
+    name: 'a default that says somebody else',
+    make: `create or replace function ringfence.current_user_id() returns uuid language sql stable parallel restricted
+      as $$ select coalesce(ringfence.verified_user_id(true), '${quarantineUserId}') $$`,
+    undo: `create or replace function ringfence.current_user_id() returns uuid language sql stable parallel restricted
+      as $$ select ringfence.verified_user_id(true) $$`,
     faults: [['fail', 'identity-function', 'ringfence.current_user_id()']],
   },
   {
@@ -352,7 +361,7 @@ const guarding: Defect[] = [
 describe('each defect is found, and nothing else', () => {
   test.each([...structural, ...guarding])('$name', async ({ make, undo, faults }) => {
     const body = await client.query<{ sql: string }>(
-      "select pg_get_functiondef('ringfence.current_user_id()'::regprocedure) as sql",
+      "select pg_get_functiondef('ringfence.verified_user_id(boolean)'::regprocedure) as sql",
     );
     await client.query(make);
     try {
@@ -452,7 +461,7 @@ describe('probes', () => {
   test('a policy that is always true lets every probe through', async () => {
     const faults = await withDefect(
       'alter policy user_isolation on tasks using (true) with check (true)',
-      `alter policy user_isolation on tasks using (${condition}) with check (${condition})`,
+      `alter policy user_isolation on tasks using (${own}) with check (${own})`,
     );
     const checks = new Set(faults.map(([, check]) => check));
     expect(checks).toEqual(
@@ -465,7 +474,7 @@ describe('probes', () => {
     const plain = "user_id = (select nullif(current_setting('ringfence.identity', true), '')::uuid)";
     const faults = await withDefect(
       `alter policy user_isolation on labels using (${plain}) with check (${plain})`,
-      `alter policy user_isolation on labels using (${condition}) with check (${condition})`,
+      `alter policy user_isolation on labels using (${own}) with check (${own})`,
     );
     expect(faults.length).toBeGreaterThan(3);
     expect(new Set(faults.map(([, , object]) => object))).toEqual(new Set(['public.labels']));
@@ -482,7 +491,7 @@ describe('probes', () => {
   test('a policy that does not look at what is written', async () => {
     const faults = await withDefect(
       'alter policy user_isolation on labels with check (true)',
-      `alter policy user_isolation on labels with check (${condition})`,
+      `alter policy user_isolation on labels with check (${own})`,
     );
     expect(faults).toContainEqual(['fail', 'probe-insert', 'public.labels']);
     expect(faults).not.toContainEqual(['fail', 'probe-select', 'public.labels']);
@@ -493,7 +502,7 @@ describe('probes', () => {
       `grant update (user_id) on task_subtasks to ringfence_app;
        alter policy user_isolation on task_subtasks using (true) with check (true)`,
       `revoke update (user_id) on task_subtasks from ringfence_app;
-       alter policy user_isolation on task_subtasks using (${condition}) with check (${condition})`,
+       alter policy user_isolation on task_subtasks using (${own}) with check (${own})`,
     );
     expect(faults).toContainEqual(['fail', 'probe-owner-change', 'public.task_subtasks']);
   });
@@ -555,7 +564,8 @@ describe('an owner of tables who is no superuser', () => {
       );
       for (const { name } of tables) await client.query(`alter table ${name} owner to ${role}`);
       await client.query(
-        `alter schema ringfence owner to ${role}; alter function ringfence.current_user_id() owner to ${role}`,
+        `alter schema ringfence owner to ${role}; alter function ringfence.verified_user_id(boolean) owner to ${role};
+         alter function ringfence.current_user_id() owner to ${role}`,
       );
       const url = new URL(database.url);
       url.username = role;

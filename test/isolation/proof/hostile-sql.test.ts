@@ -37,7 +37,7 @@ const eachTable = (statement: string) => `do $do$ declare t text; begin
     execute format('${statement}', t);
   end loop; end $do$`;
 const verifier = (change: (body: string) => string) => `do $do$ begin
-  execute (select ${change('pg_get_functiondef(oid)')} from pg_proc where proname = 'current_user_id'); end $do$`;
+  execute (select ${change('pg_get_functiondef(oid)')} from pg_proc where proname = 'verified_user_id'); end $do$`;
 
 /** Each is something that has happened to somebody; the part must find every one of them. */
 const defects: Readonly<Record<string, string>> = {

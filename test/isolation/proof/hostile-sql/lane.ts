@@ -72,8 +72,12 @@ async function send(wire: Wire, database: string, attempt: Attempt): Promise<See
   const identity = mintIdentity(key, attacker, wire.pid, Date.now() + wire.clockOffsetMs);
   const before: Sent[] = [
     { sql: forgetSession, protocol: 'simple' },
-    { sql: 'begin', protocol: 'simple' },
-    { sql: "select set_config('ringfence.identity', $1, true)", protocol: 'extended', parameters: [identity] },
+    { sql: 'begin isolation level read committed, deferrable', protocol: 'simple' },
+    {
+      sql: "select set_config('ringfence.identity', $1, true), ringfence.current_user_id()",
+      protocol: 'extended',
+      parameters: [identity],
+    },
   ];
   const bytes = await wire.run(
     [...before, ...attempt.statements, { sql: attempt.ending, protocol: 'simple' }],
