@@ -7,6 +7,7 @@
  */
 import type pg from 'pg';
 import { installState } from '../../src/rollout/state.ts';
+import type { Running } from './command.ts';
 import type { Stage } from './stage.ts';
 
 /** An entry of the ledger. */
@@ -49,25 +50,49 @@ export async function takeSeen(stage: Stage): Promise<readonly Point[]> {
   });
 }
 
-/** Starts a command and kills it with SIGKILL at the point. @returns false when it ended without coming there */
-export async function killAt(stage: Stage, point: Point, args: readonly string[]): Promise<boolean> {
+/** One command, also where the machine has other things to do. */
+const deadlineMs = 120_000;
+
+/** Starts a command and waits until it is held at the point. @returns null when it ended well without coming there */
+export async function heldAt(stage: Stage, point: Point, args: readonly string[]): Promise<Running | null> {
   return stage.asOwner(async (client) => {
     await client.query('insert into ringfence_rollout.test_stop values ($1, $2)', [point.step, point.state]);
-    const { child, outcome } = stage.start(...args);
+    const running = stage.start(...args);
     let ended = false;
-    void outcome.then(() => {
+    void running.outcome.then(() => {
       ended = true;
     });
-    while (!ended && !(await isHeld(client))) await new Promise((resolve) => setTimeout(resolve, 3));
-    child.kill('SIGKILL');
-    const { signal, code, stdout, stderr } = await outcome;
+    const end = Date.now() + deadlineMs;
+    while (!ended && !(await isHeld(client))) {
+      if (Date.now() > end) running.child.kill('SIGKILL');
+      await new Promise((resolve) => setTimeout(resolve, 3));
+    }
+    if (!ended) return running;
     await client.query('delete from ringfence_rollout.test_stop');
-    if (signal === 'SIGKILL') return true;
-    if (code === 0) return false;
+    const { signal, code, stdout, stderr } = await running.outcome;
+    if (code === 0) return null;
     throw new Error(
-      `\`${args.join(' ')}\`, to be killed at ${point.step} (${point.state}), ended with ${code}\n${stdout}\n${stderr}`,
+      `\`${args.join(' ')}\`, to be held at ${point.step} (${point.state}), ended with ${signal ?? code}\n${stdout}\n${stderr}`,
     );
   });
+}
+
+/** Starts a command and kills it with SIGKILL at the point. @returns false when it ended without coming there */
+export async function killAt(stage: Stage, point: Point, args: readonly string[]): Promise<boolean> {
+  const running = await heldAt(stage, point, args);
+  if (running === null) return false;
+  running.child.kill('SIGKILL');
+  await running.outcome;
+  await letGo(stage);
+  return true;
+}
+
+/** The next command is not held. What still sleeps ends, as it would within a second without its client. */
+export async function letGo(stage: Stage): Promise<void> {
+  await stage.asOwner((client) =>
+    client.query(`delete from ringfence_rollout.test_stop;
+      select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and wait_event = 'PgSleep'`),
+  );
 }
 
 async function isHeld(client: pg.Client): Promise<boolean> {

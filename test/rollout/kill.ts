@@ -1,14 +1,19 @@
 /**
- * A rollout that is killed with SIGKILL between every two steps, there and back, comes to the same end as one that is not.
- * First the whole way undisturbed, which also tells what the steps are; then again with the kills.
+ * A rollout that is killed with SIGKILL between every two steps, there and back, comes to the same end as one that is not;
+ * so does one whose Postgres is. First the whole way undisturbed, which also tells what the steps are; then once more on
+ * the same database, killed at each step and gone on with.
  */
+import { crashAt } from './crash.ts';
 import { killAfter, killAt, type Point, plantGate, takeSeen } from './gate.ts';
 import { busy, same } from './lifecycle.ts';
+import type { Server } from './server.ts';
 import { none, type Stage } from './stage.ts';
 
 export interface Kills {
-  /** At most so many places of each stretch, spread evenly; Infinity for all. */
+  /** The command, at most at so many places of each stretch, spread evenly; Infinity for all. */
   readonly points: number;
+  /** Postgres, at the end of at most so many steps of each stretch. */
+  readonly crashes: number;
   /** Besides, so many moments of a stretch chosen by chance. */
   readonly moments: number;
   /** To the cut-over and back while the old application works; the last phases and back without it. */
@@ -20,32 +25,39 @@ const contract = ['apply', '--until', 'contract', '--yes'];
 const rollback = ['rollback', '--level', 'database', '--yes'];
 const rollbackAll = [...rollback, '--accept-data-loss'];
 
-/** @returns what was done, for whoever watches */
-export async function killEverywhere(stage: Stage, kills: Kills): Promise<string> {
-  await plantGate(stage);
-  await stage.startWriters();
-  const killed: string[] = [];
-  if (kills.stretches.includes('cutover')) killed.push(...(await killToCutover(stage, kills)));
-  if (kills.stretches.includes('contract')) killed.push(...(await killInLastPhases(stage, kills)));
-  return `${stage.figures('killed all the time')}\n  killed at ${killed.join(', ')}`;
+interface Killing {
+  readonly stage: Stage;
+  readonly server: Server;
+  readonly kills: Kills;
 }
 
-async function killToCutover(stage: Stage, kills: Kills): Promise<string[]> {
+/** Says what it has done as it goes, for whoever watches. */
+export async function killEverywhere(stage: Stage, server: Server, kills: Kills): Promise<void> {
+  const killing = { stage, server, kills };
+  await plantGate(stage);
+  await stage.startWriters();
+  if (kills.stretches.includes('cutover')) await killToCutover(killing);
+  if (kills.stretches.includes('contract')) await killInLastPhases(killing);
+  console.log(stage.figures('killed all the time'));
+}
+
+async function killToCutover(killing: Killing): Promise<void> {
+  const { stage } = killing;
   const forth = await seen(stage, apply);
   const cutOver = await stage.schemaNow();
   const back = await seen(stage, rollback);
   same(await stage.schemaNow(), stage.schemaBefore, 'after the undisturbed rollback');
 
-  const killed = [await killing(stage, apply, forth, kills)];
+  await killAlong(killing, apply, forth);
   same(await stage.schemaNow(), cutOver, 'after an apply that was killed all the time');
   await settledAndSound(stage, 'killed on the way forth', true);
-  killed.push(await killing(stage, rollback, back, kills));
+  await killAlong(killing, rollback, back);
   same(await stage.schemaNow(), stage.schemaBefore, 'after a rollback that was killed all the time');
   await settledAndSound(stage, 'killed on the way back', false);
-  return killed;
 }
 
-async function killInLastPhases(stage: Stage, kills: Kills): Promise<string[]> {
+async function killInLastPhases(killing: Killing): Promise<void> {
+  const { stage } = killing;
   await stage.run(0, ...apply);
   await busy(stage, 10);
   await stage.stopWriters();
@@ -54,16 +66,15 @@ async function killInLastPhases(stage: Stage, kills: Kills): Promise<string[]> {
   const reopened = await seen(stage, rollbackAll);
   same(await stage.schemaNow(), stage.schemaBefore, 'after the undisturbed rollback from the last phase');
   await stage.run(0, ...apply);
-  const killed = [await killing(stage, contract, sealed, kills)];
+  await killAlong(killing, contract, sealed);
   same(await stage.schemaNow(), contracted, 'after the last phases, killed all the time');
   none('owners after the last phases, killed all the time', await stage.faultsInOwners());
   await stage.run(0, 'verify');
   // What lies before the seal is the other stretch's.
   const late = reopened.filter(({ step }) => /^(seal|contract)\b/.test(step));
-  killed.push(await killing(stage, rollbackAll, late, kills));
+  await killAlong(killing, rollbackAll, late);
   same(await stage.schemaNow(), stage.schemaBefore, 'after a rollback from the last phase, killed all the time');
   none('rows at the end', await stage.faultsInRows());
-  return killed;
 }
 
 /** The command undisturbed. */
@@ -73,20 +84,33 @@ async function seen(stage: Stage, args: readonly string[]): Promise<readonly Poi
   return takeSeen(stage);
 }
 
-async function killing(stage: Stage, args: readonly string[], all: readonly Point[], kills: Kills): Promise<string> {
-  const points = spread(all, kills.points);
-  let hit = 0;
-  for (const point of points) if (await killAt(stage, point, args)) hit += 1;
-  let byChance = 0;
+const sayEveryMs = 30_000;
+
+/** Along one pass of the command: each run of it is killed a step further on, and the last one comes to the end. */
+async function killAlong({ stage, server, kills }: Killing, args: readonly string[], all: readonly Point[]) {
+  const points = new Set(spread(all, kills.points));
+  const lastOfSteps = all.filter(({ step }, at) => !all.slice(at + 1).some((later) => later.step === step));
+  const crashes = new Set(spread(lastOfSteps, kills.crashes));
+  const done = { killed: 0, crashed: 0, byChance: 0 };
+  const began = Date.now();
+  const said = () =>
+    `${stage.shape.name}: ${args.slice(0, 3).join(' ')} killed at ${done.killed} of ${points.size} places and ${done.byChance} times by chance, Postgres at ${done.crashed} of ${crashes.size}, ${Math.round((Date.now() - began) / 1000)} s`;
+  let next = began + sayEveryMs;
+  for (const point of all) {
+    if (points.has(point) && (await killAt(stage, point, args))) done.killed += 1;
+    if (crashes.has(point) && (await crashAt(stage, server, point, args))) done.crashed += 1;
+    if (Date.now() < next) continue;
+    console.log(`${said()} so far`);
+    next = Date.now() + sayEveryMs;
+  }
   for (let moment = 0; moment < kills.moments; moment += 1) {
     // A start takes some hundred milliseconds, of which a run that has little left takes few more.
-    if (await killAfter(stage, 150 + Math.random() * 800, args)) byChance += 1;
+    if (await killAfter(stage, 150 + Math.random() * 800, args)) done.byChance += 1;
   }
   await stage.run(0, ...args);
   await takeSeen(stage);
-  if (hit < points.length / 2)
-    throw new Error(`only ${hit} of ${points.length} points were reached by ${args.join(' ')}`);
-  return `${hit} of ${all.length} places of ${args.slice(0, 3).join(' ')} and ${byChance} times by chance`;
+  console.log(said());
+  if (done.killed < points.size / 2 || done.crashed < crashes.size / 2) throw new Error(`too few: ${said()}`);
 }
 
 function spread<T>(all: readonly T[], most: number): readonly T[] {

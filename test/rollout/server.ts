@@ -28,14 +28,18 @@ export interface Server {
   stop(): Promise<void>;
 }
 
-/** @param durable false: a crash may lose everything, and tests are faster */
-export async function openServer(durable = false): Promise<Server> {
+/**
+ * @param crashes Postgres is going to be killed: what it has committed must have reached the operating system, where the
+ *   death of a process takes nothing away. Otherwise a commit waits for nothing, and tests are faster.
+ */
+export async function openServer(crashes = false): Promise<Server> {
   const dataDir = mkdtempSync(join(tmpdir(), 'ringfence-rollout-server-'));
   // As root, Postgres runs as another user, who has to pass through.
   chmodSync(dataDir, 0o711);
   const remove = () => rmSync(dataDir, { recursive: true, force: true, maxRetries: 5 });
   process.once('exit', remove);
-  const start = () => startEmbeddedPostgres({ dataDir, durable });
+  const settings = { synchronous_commit: crashes ? 'on' : 'off' };
+  const start = () => startEmbeddedPostgres({ dataDir, durable: false, settings });
   let postgres: EmbeddedPostgres = await start();
   const maintenance = () => {
     const url = new URL(postgres.url);
