@@ -1,12 +1,21 @@
-/** The command line as a child process that can be killed, started the way somebody at a terminal starts it. */
+/** The command line as a child process that can be killed. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-const program = fileURLToPath(new URL('../../bin/ringfence', import.meta.url));
+/**
+ * Without the shell before it, and what is compiled is kept: a start takes 0.14 s of processor time instead of 0.34, and
+ * the whole form of the tests makes some ten thousand.
+ */
+const program = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
+const compiled = mkdtempSync(join(tmpdir(), 'ringfence-rollout-compiled-'));
+process.once('exit', () => rmSync(compiled, { recursive: true, force: true }));
 
 /** Of one command on a few thousand rows, on a machine that has other things to do. */
-const deadlineMs = 90_000;
+const deadlineMs = 180_000;
 
 export interface Outcome {
   readonly command: string;
@@ -29,8 +38,8 @@ export function startCommand(
   env: Readonly<Record<string, string>>,
   directory: string,
 ): Running {
-  const child = spawn('sh', [program, ...args], {
-    env: { ...shellEnv, ...env },
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, ...args], {
+    env: { ...shellEnv, NODE_COMPILE_CACHE: compiled, ...env },
     cwd: directory,
     stdio: ['ignore', 'pipe', 'pipe'],
   });

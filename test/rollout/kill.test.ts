@@ -34,7 +34,10 @@ test.concurrent.each(chosen.map(([shape, kills]) => [shape.name, shape, kills] a
     // Roles are the server's: two shapes do not meet on one.
     const server = await openServer(crashes);
     try {
-      const stage = await Stage.open(shape, await server.fresh(shape), { writers: 2, expectCrash: crashes });
+      const stage = await Stage.open(shape, await server.fresh(shape), {
+        writers: whole ? 1 : 2,
+        expectCrash: crashes,
+      });
       try {
         await killEverywhere(stage, server, kills);
       } finally {
