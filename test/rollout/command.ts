@@ -41,6 +41,8 @@ export function startCommand(
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, ...args], {
     env: { ...shellEnv, NODE_COMPILE_CACHE: compiled, ...env },
     cwd: directory,
+    // Of a session of its own, as at another terminal.
+    detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const out = { stdout: '', stderr: '' };

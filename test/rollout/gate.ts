@@ -41,10 +41,17 @@ export async function plantGate(stage: Stage): Promise<void> {
   });
 }
 
-/** The entries that were made since the last time, in order. */
+/** The entries that were made since the last time, in order, but for steps that do nothing that way. */
 export async function takeSeen(stage: Stage): Promise<readonly Point[]> {
   return stage.asOwner(async (client) => {
-    const { rows } = await client.query<Point>('select step, state from ringfence_rollout.test_seen order by at');
+    const { rows } = await client.query<Point>(`
+      select s.step, s.state
+      from ringfence_rollout.test_seen s
+      where exists (
+        select from ringfence_rollout.plans p, jsonb_array_elements(p.document -> 'steps') planned
+        where planned ->> 'id' = s.step and planned ->> case s.state when 'undone' then 'down' else 'up' end is not null
+      )
+      order by s.at`);
     await client.query('truncate ringfence_rollout.test_seen');
     return rows;
   });
@@ -65,7 +72,7 @@ export async function heldAt(stage: Stage, point: Point, args: readonly string[]
     const end = Date.now() + deadlineMs;
     while (!ended && !(await isHeld(client))) {
       if (Date.now() > end) running.child.kill('SIGKILL');
-      await new Promise((resolve) => setTimeout(resolve, 3));
+      await new Promise((resolve) => setTimeout(resolve, 10));
     }
     if (!ended) return running;
     await client.query('delete from ringfence_rollout.test_stop');

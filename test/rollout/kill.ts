@@ -1,7 +1,7 @@
 /**
- * A rollout that is killed with SIGKILL between every two steps, there and back, comes to the same end as one that is not;
- * so does one whose Postgres is. First the whole way undisturbed, which also tells what the steps are; then once more on
- * the same database, killed at each step and gone on with.
+ * A rollout that is killed with SIGKILL between every two steps, there and back, comes to the same end as one that is not:
+ * the command itself, or the Postgres that it works on. First the whole way undisturbed, which also tells what the steps
+ * are; then once more on the same database, killed at each step and gone on with.
  */
 import { crashAt } from './crash.ts';
 import { killAfter, killAt, type Point, plantGate, takeSeen } from './gate.ts';
@@ -9,12 +9,14 @@ import { busy, same } from './lifecycle.ts';
 import type { Server } from './server.ts';
 import { none, type Stage } from './stage.ts';
 
+export type Victim = 'command' | 'postgres';
+
 export interface Kills {
-  /** The command, at most at so many places of each stretch, spread evenly; Infinity for all. */
+  /** At most so many places of each stretch, spread evenly; Infinity for all. */
   readonly points: number;
-  /** Postgres, at the end of at most so many steps of each stretch. */
-  readonly crashes: number;
-  /** Besides, so many moments of a stretch chosen by chance. */
+  /** Who is killed at the places, in turns. */
+  readonly victims: readonly [Victim, ...Victim[]];
+  /** Besides the command, so many moments of a stretch chosen by chance. */
   readonly moments: number;
   /** To the cut-over and back while the old application works; the last phases and back without it. */
   readonly stretches: readonly ('cutover' | 'contract')[];
@@ -88,17 +90,16 @@ const sayEveryMs = 30_000;
 
 /** Along one pass of the command: each run of it is killed a step further on, and the last one comes to the end. */
 async function killAlong({ stage, server, kills }: Killing, args: readonly string[], all: readonly Point[]) {
-  const points = new Set(spread(all, kills.points));
-  const lastOfSteps = all.filter(({ step }, at) => !all.slice(at + 1).some((later) => later.step === step));
-  const crashes = new Set(spread(lastOfSteps, kills.crashes));
-  const done = { killed: 0, crashed: 0, byChance: 0 };
+  const points = spread(all, kills.points);
+  const done = { command: 0, postgres: 0, byChance: 0 };
   const began = Date.now();
   const said = () =>
-    `${stage.shape.name}: ${args.slice(0, 3).join(' ')} killed at ${done.killed} of ${points.size} places and ${done.byChance} times by chance, Postgres at ${done.crashed} of ${crashes.size}, ${Math.round((Date.now() - began) / 1000)} s`;
+    `${stage.shape.name}: ${args.slice(0, 3).join(' ')} killed ${done.command} times and its Postgres ${done.postgres} times, at ${points.length} places of ${all.length}, besides ${done.byChance} by chance; ${Math.round((Date.now() - began) / 1000)} s`;
   let next = began + sayEveryMs;
-  for (const point of all) {
-    if (points.has(point) && (await killAt(stage, point, args))) done.killed += 1;
-    if (crashes.has(point) && (await crashAt(stage, server, point, args))) done.crashed += 1;
+  for (const [at, point] of points.entries()) {
+    const victim = kills.victims[at % kills.victims.length] ?? kills.victims[0];
+    const kill = () => (victim === 'command' ? killAt(stage, point, args) : crashAt(stage, server, point, args));
+    if (await kill()) done[victim] += 1;
     if (Date.now() < next) continue;
     console.log(`${said()} so far`);
     next = Date.now() + sayEveryMs;
@@ -110,7 +111,7 @@ async function killAlong({ stage, server, kills }: Killing, args: readonly strin
   await stage.run(0, ...args);
   await takeSeen(stage);
   console.log(said());
-  if (done.killed < points.size / 2 || done.crashed < crashes.size / 2) throw new Error(`too few: ${said()}`);
+  if (done.command + done.postgres < points.length / 2) throw new Error(`too few: ${said()}`);
 }
 
 function spread<T>(all: readonly T[], most: number): readonly T[] {
