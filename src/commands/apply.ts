@@ -8,8 +8,10 @@ import { type Connection, messageOf, withConnection } from '../rollout/connectio
 import { type Phase, type Plan, phases, type Step, upTo } from '../rollout/plan.ts';
 import { bytesText, durationText } from '../rollout/preflight/amounts.ts';
 import { lookUpPlan, resolvePlan } from '../rollout/resolve-plan.ts';
+import type { RolloutConfig } from '../rollout/rollout-config.ts';
 import { applyPlan } from '../rollout/run/runner.ts';
 import type { RunSummary } from '../rollout/run/tally.ts';
+import { defaultLimits, type ThrottleLimits } from '../rollout/run/throttle.ts';
 import { readLedger } from '../rollout/state.ts';
 import { withOwnedDatabase } from './database.ts';
 import { interruptible } from './interrupt.ts';
@@ -31,6 +33,7 @@ export interface ApplyFlags {
   /** MB a second. */
   readonly maxWalRate?: number;
   readonly maxProbeMs?: number;
+  readonly maxDeadRatio?: number;
   /** Says that the old application is off, which `seal` and `contract` take for granted. */
   readonly yes?: boolean;
   /** Seal although sessions of the old application are there. */
@@ -53,10 +56,11 @@ export async function runApply(config: Config, flags: ApplyFlags): Promise<void>
       });
       return;
     }
-    const plan = await withConnection(ownerUrl, 'apply', async (client) => {
-      const resolved = await resolvePlan(client, await rolloutConfigFor(client, flags.config), expected);
+    const { plan, throttle } = await withConnection(ownerUrl, 'apply', async (client) => {
+      const rollout = await rolloutConfigFor(client, flags.config);
+      const resolved = await resolvePlan(client, rollout, expected);
       requireConsent(await stepsLeft(client, resolved.plan, until), flags);
-      return resolved.plan;
+      return { plan: resolved.plan, throttle: throttleLimits(flags, rollout) };
     });
     const summary = await interruptible(sayStopping, (signal) =>
       applyPlan(ownerUrl, plan, {
@@ -65,7 +69,7 @@ export async function runApply(config: Config, flags: ApplyFlags): Promise<void>
         signal,
         onEvent: progressTo(process.stderr, monotonicMs),
         ...(flags.workers === undefined ? {} : { workers: flags.workers }),
-        throttle: limits(flags),
+        throttle,
       }),
     );
     await provisionOwn(config, database);
@@ -78,11 +82,13 @@ export function sayStopping(): void {
   say('Stopping at the next good place; interrupt again to stop at once (nothing that is done is lost).');
 }
 
-function limits({ maxLag, maxWalRate, maxProbeMs }: ApplyFlags) {
+/** A flag outweighs the file, and the file the defaults. */
+export function throttleLimits(flags: ApplyFlags, { throttle: said = defaultLimits }: RolloutConfig): ThrottleLimits {
   return {
-    ...(maxLag === undefined ? {} : { maxLagSeconds: maxLag }),
-    ...(maxWalRate === undefined ? {} : { maxWalMBPerSecond: maxWalRate }),
-    ...(maxProbeMs === undefined ? {} : { maxProbeMs }),
+    maxLagSeconds: flags.maxLag ?? said.maxLagSeconds,
+    maxWalMBPerSecond: flags.maxWalRate ?? said.maxWalMBPerSecond,
+    maxProbeMs: flags.maxProbeMs ?? said.maxProbeMs,
+    maxDeadRatio: flags.maxDeadRatio ?? said.maxDeadRatio,
   };
 }
 

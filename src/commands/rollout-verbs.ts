@@ -51,6 +51,7 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .option('--max-lag <seconds>', 'pause while a standby is further behind (default: 10)', number)
     .option('--max-wal-rate <MB>', 'pause above so much WAL a second (default: no limit)', number)
     .option('--max-probe-ms <milliseconds>', 'pause while the p99 of a probe query is above (default: 250)', number)
+    .option('--max-dead-ratio <ratio>', 'pause at so many dead rows for each live one (default: 3)', number)
     .option('--yes', 'with --until seal or contract: the old application is off')
     .option('--force', 'seal although sessions of the old application are connected')
     .action(async (flags) => (await import('./apply.ts')).runApply(config(), flags));

@@ -5,8 +5,9 @@ import { afterAll, afterEach, beforeAll, expect, test, vi } from 'vitest';
 import { createDatabase, type TestDatabase } from '../../test/support/postgres.ts';
 import { type Config, loadConfig } from '../config.ts';
 import { type Connection, connect } from '../rollout/connection.ts';
+import { loadRolloutConfig } from '../rollout/rollout-config.ts';
 import { withRolloutLock } from '../rollout/run/lock.ts';
-import { type ApplyFlags, runApply } from './apply.ts';
+import { type ApplyFlags, runApply, throttleLimits } from './apply.ts';
 import { type RollbackFlags, runRollback } from './rollback.ts';
 import { runStatus } from './status.ts';
 
@@ -118,4 +119,19 @@ test('the commands print nothing but their document with --json', async () => {
   expect(document).toMatchObject({ plan: null, holder: null, steps: 0 });
   expect(JSON.parse(await apply({ json: true, until: 'prepare' }))).toMatchObject({ direction: 'up', displaced: 0 });
   expect(JSON.parse(await back({ json: true }))).toMatchObject({ summary: { direction: 'down' }, health: null });
+});
+
+test('a limit of the command line outweighs the one in the file, and that the usual one', async () => {
+  writeFileSync(settings, '{ "throttle": { "maxLagSeconds": 3, "maxProbeMs": null } }');
+  const said = await loadRolloutConfig(settings, directory);
+  writeFileSync(settings, '{}');
+  const usual = { maxLagSeconds: 10, maxWalMBPerSecond: null, maxProbeMs: 250, maxDeadRatio: 3 };
+  expect(throttleLimits({}, await loadRolloutConfig(settings, directory))).toEqual(usual);
+  expect(throttleLimits({}, said)).toEqual({ ...usual, maxLagSeconds: 3, maxProbeMs: null });
+  expect(throttleLimits({ maxLag: 1, maxProbeMs: 20, maxWalRate: 8, maxDeadRatio: 2 }, said)).toEqual({
+    maxLagSeconds: 1,
+    maxWalMBPerSecond: 8,
+    maxProbeMs: 20,
+    maxDeadRatio: 2,
+  });
 });

@@ -8,6 +8,7 @@ import { pathToFileURL } from 'node:url';
 import { z } from 'zod';
 import { problem } from '../errors.ts';
 import type { ExtraWork } from './extras.ts';
+import { defaultLimits, type ThrottleLimits } from './run/throttle.ts';
 
 const label = z.string().min(1).max(300);
 const column = z.string().min(1).max(63);
@@ -31,6 +32,17 @@ const table = z.strictObject({
   defaultOwner: z.uuid().optional(),
 });
 
+const aboveZero = { error: 'must be a number above 0, or null for no limit' };
+const limit = (usual: number | null) => z.number(aboveZero).positive(aboveZero).nullable().default(usual);
+
+/** When `apply` holds the backfill back. */
+const throttle = z.strictObject({
+  maxLagSeconds: limit(defaultLimits.maxLagSeconds),
+  maxWalMBPerSecond: limit(defaultLimits.maxWalMBPerSecond),
+  maxProbeMs: limit(defaultLimits.maxProbeMs),
+  maxDeadRatio: limit(defaultLimits.maxDeadRatio),
+}) satisfies z.ZodType<ThrottleLimits>;
+
 const shape = z.strictObject({
   schemas: z.array(z.string().min(1).max(63)).min(1).optional(),
   users: z.union([z.null(), z.strictObject({ table: label })]).optional(),
@@ -39,6 +51,7 @@ const shape = z.strictObject({
   ignored: z.array(label).default([]),
   legacyRoles: z.array(z.string().min(1).max(63)).optional(),
   csv: z.record(z.string().min(1).max(60), z.string().min(1)).default({}),
+  throttle: throttle.optional(),
 });
 
 export type RolloutConfig = z.infer<typeof shape> & {
