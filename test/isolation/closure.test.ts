@@ -1,6 +1,8 @@
 /** What the application's roles can reach is what the catalogue of owned tables says, and nothing else. */
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { ownExtras, ownSchema } from '../../src/database/own-rollout.ts';
+import { closeDatabase } from '../../src/database/provision.ts';
 import {
   type AccountTable,
   accountTables,
@@ -8,22 +10,30 @@ import {
   ownedTables,
   sharedTables,
 } from '../../src/isolation/owned-tables.ts';
+import { appRoleCheck } from '../../src/rollout/verify/app-role.ts';
+import type { Context } from '../../src/rollout/verify/check.ts';
+import { closureFaults, readClosure } from '../../src/rollout/verify/closure/closure.ts';
+import { titleOf } from '../../src/rollout/verify/closure/found.ts';
+import { grantCheck } from '../../src/rollout/verify/grants.ts';
+import { identityCheck } from '../../src/rollout/verify/identity-function.ts';
+import { policyCheck } from '../../src/rollout/verify/policies.ts';
+import { structureChecks } from '../../src/rollout/verify/structure.ts';
+import { readContext } from '../../src/rollout/verify/verify.ts';
 import { createDatabase, type TestDatabase } from '../support/postgres.ts';
 
 const owned: readonly OwnedTable[] = ownedTables;
 const accounts: readonly AccountTable[] = accountTables;
-const confined = [
-  ...owned.map(({ table }) => ({ table, column: 'user_id' })),
-  ...accounts.map(({ table, column }) => ({ table, column })),
-];
 
 let database: TestDatabase;
 let owner: pg.Client;
+let context: Context;
 
 beforeAll(async () => {
   database = await createDatabase('isolated');
   owner = new pg.Client({ connectionString: database.url });
   await owner.connect();
+  await closeDatabase(owner);
+  context = await readContext(owner, { ownership: ownSchema, reached: 'contract', extras: ownExtras });
 });
 afterAll(async () => {
   await owner?.end();
@@ -35,97 +45,48 @@ async function names(sql: string, parameters: unknown[] = []): Promise<string[]>
   return rows.map((row) => row.name).sort();
 }
 
-test('every table is owned, an account’s, or shared', async () => {
-  const tables = await names(`
-    select c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-    where c.relkind in ('r', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema', 'ringfence')`);
-  const known = [...owned, ...accounts, ...sharedTables].map(({ table }) => table);
-  expect(tables).toEqual(known.sort());
+test('everything in reach has a class, and is what it has to be', async () => {
+  const closure = await readClosure(context);
+  expect(closureFaults(closure)).toEqual([]);
+  const inReach = (wanted: 'owned' | 'shared') =>
+    closure.objects
+      // Roles are the cluster's: those of other tests are there too.
+      .filter((one) => one.class === wanted && one.kind !== 'role')
+      .map(titleOf)
+      .sort();
+  const tables = (list: readonly { readonly table: string }[]) => list.map(({ table }) => `table public.${table}`);
+  expect(inReach('owned')).toEqual([...tables(owned), ...tables(accounts)].sort());
+  expect(inReach('shared')).toEqual(
+    [
+      ...tables(sharedTables),
+      'function ringfence.current_user_id()',
+      'function ringfence.verified_user_id(boolean)',
+      'language plpgsql',
+      'language sql',
+      'schema public',
+      'schema ringfence',
+      `database ${database.name}`,
+    ].sort(),
+  );
 });
 
-test('there are no views, sequences, functions or publications beside the verifier', async () => {
-  expect(
-    await names(`
-      select c.relname as name from pg_class c join pg_namespace n on n.oid = c.relnamespace
-      where c.relkind in ('v', 'm', 'S') and n.nspname not in ('pg_catalog', 'information_schema')
-        and not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')`),
-  ).toEqual([]);
-  expect(
-    await names(`
-      select n.nspname || '.' || p.proname as name from pg_proc p join pg_namespace n on n.oid = p.pronamespace
-      where n.nspname not in ('pg_catalog', 'information_schema')
-        and not exists (select from pg_depend d where d.objid = p.oid and d.deptype = 'e')`),
-  ).toEqual(['ringfence.current_user_id', 'ringfence.verified_user_id']);
-  expect(await names('select pubname::text as name from pg_publication')).toEqual([]);
-  expect(await names(`select tgname::text as name from pg_trigger where not tgisinternal`)).toEqual([]);
+test('nothing is there that an application’s role could be given later', async () => {
+  const closure = await readClosure(context);
+  const kinds = closure.objects.filter(({ extension }) => extension === null).map(({ kind }) => kind);
+  expect(new Set(kinds)).toEqual(new Set(['role', 'database', 'schema', 'table', 'function', 'language']));
+  expect(closure.objects.filter(({ kind, extension }) => kind === 'function' && extension === null)).toHaveLength(2);
+});
+
+/** The same checks that `verify` makes, on whatever database. */
+test.each([...structureChecks, policyCheck, appRoleCheck, grantCheck, identityCheck])('$name', async (check) => {
+  expect(await check.run(context)).toEqual([]);
 });
 
 /** Where the accounts role has business, it sees everybody: before anybody is known there is nobody to compare with. */
 const forAccounts = new Set(accounts.filter((t) => t.accountsGrants.length > 0).map(({ table }) => table));
 
-describe('the policies are the canonical ones', () => {
-  test.each(confined)('$table', async ({ table, column }) => {
-    const { rows } = await owner.query(
-      `select polname::text as name, polpermissive as permissive, polcmd::text as command,
-         array(select case when r = 0 then 'public' else r::regrole::text end from unnest(polroles) r order by r::regrole::text) as roles,
-         pg_get_expr(polqual, polrelid) as using, pg_get_expr(polwithcheck, polrelid) as check
-       from pg_policy where polrelid = $1::regclass order by polname`,
-      [table],
-    );
-    const canonical = `((true, ${column}) = ( SELECT (u.u IS NOT NULL),\n    u.u\n   FROM ringfence.verified_user_id(false) u(u)))`;
-    const all = { permissive: true, command: '*', using: 'true', check: 'true' };
-    expect(rows).toEqual([
-      ...(forAccounts.has(table) ? [{ name: 'accounts_mode', roles: ['ringfence_accounts'], ...all }] : []),
-      ...(table === 'user_access_log'
-        ? [
-            {
-              name: 'no_system_outcome',
-              permissive: false,
-              command: 'a',
-              roles: ['ringfence_accounts', 'ringfence_app'],
-              using: null,
-              check: "(outcome <> 'system'::text)",
-            },
-          ]
-        : []),
-      { name: 'system_mode', roles: ['ringfence_system'], ...all },
-      { name: 'user_isolation', permissive: true, command: '*', roles: ['public'], using: canonical, check: canonical },
-    ]);
-    const { rows: flags } = await owner.query(
-      'select relrowsecurity as enabled, relforcerowsecurity as forced from pg_class where oid = $1::regclass',
-      [table],
-    );
-    expect(flags).toEqual([{ enabled: true, forced: true }]);
-  });
-});
-
-describe('ownership is structural', () => {
-  test.each(owned)('$table', async ({ table }) => {
-    const { rows } = await owner.query<{ name: string; type: string; first: string; target: string | null }>(
-      `select c.conname::text as name, c.contype::text as type, a.attname::text as first, c.confrelid::regclass::text as target
-       from pg_constraint c join pg_attribute a on a.attrelid = c.conrelid and a.attnum = c.conkey[1]
-       where c.conrelid = $1::regclass and c.contype in ('p', 'u', 'f')`,
-      [table],
-    );
-    for (const key of rows) expect(key.first, key.name).toBe('user_id');
-    const unique = await names(
-      `select i.indexrelid::regclass::text as name from pg_index i
-       join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[0]
-       where i.indrelid = $1::regclass and i.indisunique and a.attname <> 'user_id'`,
-      [table],
-    );
-    expect(unique).toEqual([]);
-    const column = await owner.query(
-      `select is_nullable, column_default, data_type from information_schema.columns
-       where table_name = $1 and column_name = 'user_id'`,
-      [table],
-    );
-    expect(column.rows).toEqual([
-      { is_nullable: 'NO', column_default: 'ringfence.current_user_id()', data_type: 'uuid' },
-    ]);
-  });
-
-  test('an index without the owner in front serves system statements alone', async () => {
+describe('indexes', () => {
+  test('one without the owner in front serves system statements alone', async () => {
     const open = await names(
       `
       select i.indexrelid::regclass::text as name from pg_index i
@@ -136,7 +97,7 @@ describe('ownership is structural', () => {
     expect(open).toEqual([]);
   });
 
-  test('the guide’s index names are there', async () => {
+  test('the guide’s names are there', async () => {
     const indexes = await names(`select indexname::text as name from pg_indexes where schemaname = 'public'`);
     expect(indexes).toEqual(expect.arrayContaining(owned.map(({ table }) => `idx_${table}_user_id`)));
   });
@@ -226,31 +187,14 @@ describe('privileges', () => {
     expect(table.user_access_log?.filter((privilege) => !privilege.startsWith('insert'))).toEqual([]);
   });
 
-  test('the application role holds exactly the grants of the catalogue', async () => {
-    const { rows } = await owner.query<{ name: string; privileges: string }>(`
-      select c.relname as name, string_agg(distinct acl.privilege_type, ',' order by acl.privilege_type) as privileges
-      from pg_class c join pg_namespace n on n.oid = c.relnamespace, aclexplode(c.relacl) acl
-      where acl.grantee = 'ringfence_app'::regrole and n.nspname = 'public' group by c.relname`);
-    const table = Object.fromEntries(rows.map((row) => [row.name, row.privileges]));
-    const expected = Object.fromEntries(owned.map((t) => [t.table, 'DELETE,INSERT,SELECT']));
-    expect(table).toEqual({
-      ...expected,
-      api_tokens: 'INSERT',
-      idempotency_keys: 'DELETE,INSERT,SELECT',
-      ringfence_migrations: 'SELECT',
-      user_access_log: 'INSERT,SELECT',
-      users: 'DELETE',
-    });
-    for (const t of owned) {
-      const updatable = await names(
-        `select a.attname::text as name from pg_attribute a, aclexplode(a.attacl) acl
-         where a.attrelid = $1::regclass and acl.grantee = 'ringfence_app'::regrole and acl.privilege_type = 'UPDATE'`,
-        [t.table],
-      );
-      expect(updatable, t.table).toEqual([...t.updatable].sort());
-      expect(updatable).not.toContain('user_id');
-      expect(updatable).not.toContain('id');
-    }
+  test('the application role changes no owner and no id', async () => {
+    const updatable = await names(
+      `select format('%s.%s', a.attrelid::regclass, a.attname) as name from pg_attribute a, aclexplode(a.attacl) acl
+       where acl.grantee = 'ringfence_app'::regrole and acl.privilege_type = 'UPDATE' and a.attrelid = any ($1::regclass[])`,
+      [owned.map(({ table }) => table)],
+    );
+    expect(updatable).toEqual(owned.flatMap((t) => t.updatable.map((column) => `${t.table}.${column}`)).sort());
+    expect(updatable.filter((name) => /\.(user_)?id$/.test(name))).toEqual([]);
   });
 
   test.each([
