@@ -121,12 +121,28 @@ export class ConnectionPool {
 }
 
 /**
- * Sent ahead of each transaction, in the same flush (20 to 50 µs). What a statement of the user before left on the
- * session ends here: a setting (`set_config(…, false)`) such as an encoding would spoil this user's text, a search path
- * or a timeout would refuse every statement; cursors held open and session locks likewise. DISCARD ALL would do, but
- * also forgets the prepared statements.
+ * Follows BEGIN in the same message (20 to 50 µs). What a statement of the user before left on the session ends here: a
+ * setting (`set_config(…, false)`) such as an encoding would spoil this user's text, a search path or a timeout would
+ * refuse every statement; cursors held open, session locks and subscriptions likewise. DISCARD ALL would do, but also
+ * forgets the prepared statements, and does not run in a transaction.
+ *
+ * One message with BEGIN, not one ahead of it: behind a pooler in transaction mode the two could reach different backends,
+ * and did when the network held the second one up (PgBouncer 1.18). Behind BEGIN it is undone by a rollback, and done again
+ * by the next BEGIN.
  */
-const forgetSession = 'reset all; close all; select pg_advisory_unlock_all()';
+const forgetSession = 'reset all; close all; select pg_advisory_unlock_all(); unlisten *';
+
+/**
+ * All modes are named: what BEGIN leaves open it takes from the session's defaults, before they are forgotten.
+ *
+ * DEFERRABLE tells the policies that the identity is checked first thing, so that they stay silent about one that does not
+ * hold afterwards (identity.sql says why). It would wait for its turn in SERIALIZABLE, whatever the role's default is.
+ */
+export function opening(mode: 'read only' | 'read write', { pid }: Pick<Backend, 'pid'>): string {
+  // Behind a pooler nothing of ours is prepared under a name, so whatever is there is somebody else's.
+  const prepared = pid === 0 ? '; deallocate all' : '';
+  return `begin isolation level read committed, deferrable, ${mode}; ${forgetSession}${prepared}`;
+}
 
 /**
  * Fails, inside the transaction, when a statement was prepared in SQL on this connection. We prepare through the protocol
@@ -134,12 +150,6 @@ const forgetSession = 'reset all; close all; select pg_advisory_unlock_all()';
  */
 const refuseForeignStatements =
   'select 1 / (not exists (select from pg_catalog.pg_prepared_statements where from_sql))::int';
-
-/**
- * DEFERRABLE tells the policies that the identity is checked first thing, so that they stay silent about one that does not
- * hold afterwards (identity.sql says why). It would wait for its turn in SERIALIZABLE, whatever the role's default is.
- */
-const begin = 'begin isolation level read committed, deferrable';
 
 type TransactionState = 'open' | 'sealed' | 'ended';
 
@@ -176,10 +186,13 @@ export class Transaction {
     this.#nameOf = nameOf;
     client.on('error', this.#onError);
     this.#corkUntilNextTick();
-    this.#send({ sql: forgetSession, parameters: [] }).catch(() => {});
-    this.#opening = this.#send({ sql: `${begin}, ${mode}`, parameters: [] });
-    this.#opening.catch(() => {});
-    if (backend.namesShow) {
+    this.#opening = this.#send({ sql: opening(mode, backend), parameters: [] });
+    this.#opening.catch((error: unknown) => {
+      this.#failure = error;
+      this.#broken = true;
+    });
+    // Behind a pooler they have just been deallocated.
+    if (backend.namesShow && backend.pid !== 0) {
       this.#send({ sql: refuseForeignStatements, parameters: [] }).catch(() => {
         this.#broken = true;
       });

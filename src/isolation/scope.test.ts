@@ -1,6 +1,6 @@
 import { sql } from 'kysely';
 import pg from 'pg';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest';
 import { startTestServer, type TestServer, type TestUser } from '../../test/support/server.ts';
 import { testSecret } from '../../test/support/templates.ts';
 import { openIsolation, type ProductUserScope } from '../database/isolation.ts';
@@ -171,6 +171,36 @@ describe('what a statement leaves on its connection', () => {
     const seen = await isolation.sqlAs(bob.caller, `select current_setting('${name}') as v`, { write: false });
     expect(seen.rows).toEqual(fresh.rows);
     expect(await isolation.readAsUser(bob.caller, names)).toEqual([{ name: 'Bob’s' }]);
+    // What BEGIN takes from the session's defaults is not taken from these.
+    await isolation.sqlAs(ann.caller, `select set_config('${name}', '${value}', false)`, { write: true });
+    const write = isolation.sqlAs(bob.caller, 'update projects set name = name', { write: true });
+    expect(await write).toMatchObject({ count: 1 });
+    await close();
+  });
+
+  test('it is forgotten in one message with BEGIN: a pooler could do two messages on two backends', async () => {
+    const { isolation, close } = narrow();
+    await isolation.readAsUser(bob.caller, names);
+    const query = vi.spyOn(pg.Client.prototype, 'query');
+    await isolation.readAsUser(bob.caller, names);
+    expect(query.mock.calls[0]).toEqual([
+      expect.objectContaining({ text: expect.stringMatching(/^begin .*; reset all; close all; .*unlisten/) }),
+    ]);
+    query.mockRestore();
+    await close();
+  });
+
+  test('a transaction that cannot begin says why, and its connection is not used again', async () => {
+    const { isolation, close } = narrow();
+    const backend = () => isolation.sqlAs(bob.caller, 'select pg_backend_pid() as pid', { write: false });
+    const { rows } = await backend();
+    const original = pg.Client.prototype.query;
+    const query = vi.spyOn(pg.Client.prototype, 'query').mockImplementationOnce(function (this: pg.Client) {
+      return Reflect.apply(original, this, [{ text: 'begin; select 1 / 0' }]);
+    });
+    await expect(isolation.readAsUser(bob.caller, names)).rejects.toMatchObject({ code: '22012' });
+    query.mockRestore();
+    expect((await backend()).rows).not.toEqual(rows);
     await close();
   });
 

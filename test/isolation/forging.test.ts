@@ -368,9 +368,10 @@ test('the identity never stands in a statement’s text', async () => {
   const owner = new pg.Client({ connectionString: server.database.url });
   await owner.connect();
   const { rows } = await owner.query(`
-    select query from pg_stat_statements where query ~ '[0-9a-f]{64}'
+    select query from pg_stat_statements join pg_database on dbid = oid
+    where datname = current_database() and query ~ '[0-9a-f]{64}'
     union all select query from pg_stat_activity where query ~ '[0-9a-f]{64}' and pid <> pg_backend_pid()
-      and usename = 'ringfence_app' and pid <> ${pid}`);
+      and usename = 'ringfence_app' and datname = current_database() and pid <> ${pid}`);
   await owner.end();
   expect(rows).toEqual([]);
 });

@@ -1,4 +1,5 @@
 /** Two connections, one to each world, through which the same attempts go side by side. */
+import { opening } from '../../../../src/isolation/connection.ts';
 import { deriveIdentityKey, mintIdentity } from '../../../../src/isolation/identity.ts';
 import { testSecret } from '../../../support/templates.ts';
 import type { Attempt } from './families.ts';
@@ -6,8 +7,6 @@ import { decode, type Trace, withoutChance } from './trace.ts';
 import { type Sent, Wire } from './wire.ts';
 import { attacker, type Marks, type Worlds } from './worlds.ts';
 
-/** As src/isolation/connection.ts begins each transaction, so that what one leaves behind meets the next as it would there. */
-const forgetSession = 'reset all; close all; select pg_advisory_unlock_all()';
 const timeoutMs = 3000;
 const key = deriveIdentityKey(testSecret);
 
@@ -71,8 +70,8 @@ async function connectBoth(worlds: Worlds): Promise<[Wire, Wire]> {
 async function send(wire: Wire, database: string, attempt: Attempt): Promise<Seen> {
   const identity = mintIdentity(key, attacker, wire.pid, Date.now() + wire.clockOffsetMs);
   const before: Sent[] = [
-    { sql: forgetSession, protocol: 'simple' },
-    { sql: 'begin isolation level read committed, deferrable', protocol: 'simple' },
+    // As in the server: what one attempt leaves behind meets the next as it would there.
+    { sql: opening('read write', wire), protocol: 'simple' },
     {
       sql: "select set_config('ringfence.identity', $1, true), ringfence.current_user_id()",
       protocol: 'extended',
