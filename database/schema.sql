@@ -56,6 +56,13 @@ end
 $function$
 
 
+CREATE OR REPLACE FUNCTION ringfence_system_mode.every(id uuid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE COST 1
+AS $function$ begin return true; end $function$
+
+
 create table public.agents (
   id uuid not null,
   name text not null,
@@ -540,68 +547,68 @@ create table ringfence.identity_keys (
   constraint identity_keys_outer_pad_check CHECK ((octet_length(outer_pad) = 64))
 );
 
-CREATE INDEX idx_agents_id ON public.agents USING btree (id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_agents_id ON public.agents USING btree (id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_agents_user_id ON public.agents USING btree (user_id);
-CREATE INDEX idx_branch_contexts_branch_id ON public.branch_contexts USING btree (branch_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_branch_contexts_id ON public.branch_contexts USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_branch_contexts_parent_project_id ON public.branch_contexts USING btree (parent_project_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_branch_contexts_branch_id ON public.branch_contexts USING btree (branch_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_branch_contexts_id ON public.branch_contexts USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_branch_contexts_parent_project_id ON public.branch_contexts USING btree (parent_project_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_branch_contexts_user_id ON public.branch_contexts USING btree (user_id);
 CREATE INDEX idx_branch_contexts_user_id_parent_project_id ON public.branch_contexts USING btree (user_id, parent_project_id);
-CREATE INDEX idx_global_contexts_id ON public.global_contexts USING btree (id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_global_contexts_id ON public.global_contexts USING btree (id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_global_contexts_user_id ON public.global_contexts USING btree (user_id);
-CREATE INDEX idx_labels_id ON public.labels USING btree (id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_labels_id ON public.labels USING btree (id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_labels_user_id ON public.labels USING btree (user_id);
-CREATE INDEX idx_project_contexts_id ON public.project_contexts USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_project_contexts_parent_global_id ON public.project_contexts USING btree (parent_global_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_project_contexts_project_id ON public.project_contexts USING btree (project_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_project_contexts_id ON public.project_contexts USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_project_contexts_parent_global_id ON public.project_contexts USING btree (parent_global_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_project_contexts_project_id ON public.project_contexts USING btree (project_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_project_contexts_user_id ON public.project_contexts USING btree (user_id);
 CREATE INDEX idx_project_contexts_user_id_parent_global_id ON public.project_contexts USING btree (user_id, parent_global_id);
-CREATE INDEX idx_project_git_branchs_assigned_agent_id ON public.project_git_branchs USING btree (assigned_agent_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_project_git_branchs_id ON public.project_git_branchs USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_project_git_branchs_project_id ON public.project_git_branchs USING btree (project_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_project_git_branchs_assigned_agent_id ON public.project_git_branchs USING btree (assigned_agent_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_project_git_branchs_id ON public.project_git_branchs USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_project_git_branchs_project_id ON public.project_git_branchs USING btree (project_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_project_git_branchs_user_id ON public.project_git_branchs USING btree (user_id);
 CREATE INDEX idx_project_git_branchs_user_id_assigned_agent_id ON public.project_git_branchs USING btree (user_id, assigned_agent_id);
-CREATE INDEX idx_projects_created_at ON public.projects USING btree (created_at, id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_projects_id ON public.projects USING btree (id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_projects_created_at ON public.projects USING btree (created_at, id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_projects_id ON public.projects USING btree (id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_projects_user_id ON public.projects USING btree (user_id);
 CREATE INDEX idx_projects_user_id_created_at ON public.projects USING btree (user_id, created_at, id);
-CREATE INDEX idx_rules_git_branch_id ON public.rules USING btree (git_branch_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_rules_id ON public.rules USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_rules_parent_rule_id ON public.rules USING btree (parent_rule_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_rules_project_id ON public.rules USING btree (project_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_rules_git_branch_id ON public.rules USING btree (git_branch_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_rules_id ON public.rules USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_rules_parent_rule_id ON public.rules USING btree (parent_rule_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_rules_project_id ON public.rules USING btree (project_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_rules_user_id ON public.rules USING btree (user_id);
 CREATE INDEX idx_rules_user_id_git_branch_id ON public.rules USING btree (user_id, git_branch_id);
 CREATE INDEX idx_rules_user_id_parent_rule_id ON public.rules USING btree (user_id, parent_rule_id);
 CREATE INDEX idx_rules_user_id_project_id ON public.rules USING btree (user_id, project_id);
-CREATE INDEX idx_task_assignees_agent_id ON public.task_assignees USING btree (agent_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_assignees_id ON public.task_assignees USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_assignees_task_id ON public.task_assignees USING btree (task_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_task_assignees_agent_id ON public.task_assignees USING btree (agent_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_assignees_id ON public.task_assignees USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_assignees_task_id ON public.task_assignees USING btree (task_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_task_assignees_user_id ON public.task_assignees USING btree (user_id);
 CREATE INDEX idx_task_assignees_user_id_agent_id ON public.task_assignees USING btree (user_id, agent_id);
-CREATE INDEX idx_task_contexts_unified_id ON public.task_contexts_unified USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_contexts_unified_parent_branch_context_id ON public.task_contexts_unified USING btree (parent_branch_context_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_contexts_unified_parent_branch_id ON public.task_contexts_unified USING btree (parent_branch_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_contexts_unified_task_id ON public.task_contexts_unified USING btree (task_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_task_contexts_unified_id ON public.task_contexts_unified USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_contexts_unified_parent_branch_context_id ON public.task_contexts_unified USING btree (parent_branch_context_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_contexts_unified_parent_branch_id ON public.task_contexts_unified USING btree (parent_branch_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_contexts_unified_task_id ON public.task_contexts_unified USING btree (task_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_task_contexts_unified_user_id ON public.task_contexts_unified USING btree (user_id);
 CREATE INDEX idx_task_contexts_unified_user_id_parent_branch_context_id ON public.task_contexts_unified USING btree (user_id, parent_branch_context_id);
 CREATE INDEX idx_task_contexts_unified_user_id_parent_branch_id ON public.task_contexts_unified USING btree (user_id, parent_branch_id);
-CREATE INDEX idx_task_dependencies_depends_on_task_id ON public.task_dependencies USING btree (depends_on_task_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_dependencies_id ON public.task_dependencies USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_dependencies_task_id ON public.task_dependencies USING btree (task_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_task_dependencies_depends_on_task_id ON public.task_dependencies USING btree (depends_on_task_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_dependencies_id ON public.task_dependencies USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_dependencies_task_id ON public.task_dependencies USING btree (task_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_task_dependencies_user_id ON public.task_dependencies USING btree (user_id);
 CREATE INDEX idx_task_dependencies_user_id_depends_on_task_id ON public.task_dependencies USING btree (user_id, depends_on_task_id);
-CREATE INDEX idx_task_labels_id ON public.task_labels USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_labels_label_id ON public.task_labels USING btree (label_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_labels_task_id ON public.task_labels USING btree (task_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_task_labels_id ON public.task_labels USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_labels_label_id ON public.task_labels USING btree (label_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_labels_task_id ON public.task_labels USING btree (task_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_task_labels_user_id ON public.task_labels USING btree (user_id);
 CREATE INDEX idx_task_labels_user_id_label_id ON public.task_labels USING btree (user_id, label_id);
-CREATE INDEX idx_task_subtasks_id ON public.task_subtasks USING btree (id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_task_subtasks_task_id ON public.task_subtasks USING btree (task_id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_task_subtasks_id ON public.task_subtasks USING btree (id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_task_subtasks_task_id ON public.task_subtasks USING btree (task_id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_task_subtasks_user_id ON public.task_subtasks USING btree (user_id);
 CREATE INDEX idx_task_subtasks_user_id_task_id ON public.task_subtasks USING btree (user_id, task_id);
-CREATE INDEX idx_tasks_created_at ON public.tasks USING btree (created_at, id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_tasks_git_branch_id ON public.tasks USING btree (git_branch_id) WHERE ((id)::text <> ''::text);
-CREATE INDEX idx_tasks_id ON public.tasks USING btree (id) WHERE ((id)::text <> ''::text);
+CREATE INDEX idx_tasks_created_at ON public.tasks USING btree (created_at, id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_tasks_git_branch_id ON public.tasks USING btree (git_branch_id) WHERE ringfence_system_mode.every(id);
+CREATE INDEX idx_tasks_id ON public.tasks USING btree (id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_tasks_user_id ON public.tasks USING btree (user_id);
 CREATE INDEX idx_tasks_user_id_created_at ON public.tasks USING btree (user_id, created_at, id);
 CREATE INDEX idx_tasks_user_id_git_branch_id ON public.tasks USING btree (user_id, git_branch_id);
@@ -739,6 +746,8 @@ grant usage on schema public to ringfence_system;
 grant usage on schema ringfence to ringfence_app;
 grant create, usage on schema ringfence to ringfence_owner;
 grant usage on schema ringfence to ringfence_system;
+grant create, usage on schema ringfence_system_mode to ringfence_owner;
+grant usage on schema ringfence_system_mode to ringfence_system;
 grant delete, insert, select, update (name, description, role, capabilities, status, availability_score, last_active_at, metadata, version, updated_at) on table public.agents to ringfence_app;
 grant delete, insert, select, update on table public.agents to ringfence_system;
 grant select (user_id, id, token_hash, scopes, expires_at, revoked_at, last_used_at, usage_count), update (last_used_at, usage_count) on table public.api_tokens to ringfence_accounts;

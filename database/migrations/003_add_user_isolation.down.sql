@@ -581,6 +581,7 @@ on conflict (table_name, id) do update set user_id = excluded.user_id, rule_user
 -- Roles, identity, owner columns --------------------------------------------------------------------------------------
 
 delete from public.users where id = '00000000-0000-4000-8000-000000000000';
+drop schema if exists ringfence_system_mode cascade;
 revoke usage on schema public from ringfence_accounts;
 alter table public.task_subtasks drop column if exists user_id;
 alter table public.task_labels drop column if exists user_id;

@@ -242,6 +242,22 @@ $$;
 
 grant usage on schema public to ringfence_accounts;
 
+-- Make the condition by which system mode has indexes of its own.
+-- True of every row, and the condition of the indexes over all users' rows: a statement has them only by saying it, and only
+-- who may use this schema can say it. A user's statement is left with indexes that start with the owner; by one on the id
+-- alone, time and EXPLAIN ANALYZE would tell a hidden row from an absent one.
+--
+-- Everybody may execute it: whoever adds a row has it evaluated, and names are looked up, and the schema asked for, when a
+-- statement is parsed. plpgsql, because an sql function would be inlined, and the condition could then be said in other words.
+
+create schema if not exists ringfence_system_mode;
+revoke all on schema ringfence_system_mode from public;
+grant usage on schema ringfence_system_mode to ringfence_system;
+
+create or replace function ringfence_system_mode.every(id uuid) returns boolean
+language plpgsql immutable parallel safe cost 1
+as $$ begin return true; end $$;
+
 -- Make the user who owns what nobody has claimed, and cannot sign in.
 insert into public.users (id, email, name, status)
 values ('00000000-0000-4000-8000-000000000000', 'quarantine@ringfence.invalid', 'Unclaimed rows', 'quarantine')
@@ -763,41 +779,41 @@ create index idx_task_subtasks_user_id_task_id on public.task_subtasks (user_id,
 create index idx_projects_user_id_created_at on public.projects (user_id, created_at, id);
 
 -- Build the index for lists and look-ups over all users.
-create index idx_projects_id on public.projects (id) where id::text <> '';
+create index idx_projects_id on public.projects (id) where ringfence_system_mode.every(id);
 
 -- Its owners are users.
 alter table public.projects add constraint fk_projects_user_id
   foreign key (user_id) references public.users (id);
-create index idx_agents_id on public.agents (id) where id::text <> '';
+create index idx_agents_id on public.agents (id) where ringfence_system_mode.every(id);
 
 alter table public.agents add constraint fk_agents_user_id
   foreign key (user_id) references public.users (id);
-create index idx_project_git_branchs_id on public.project_git_branchs (id) where id::text <> '';
-create index idx_project_git_branchs_project_id on public.project_git_branchs (project_id) where id::text <> '';
+create index idx_project_git_branchs_id on public.project_git_branchs (id) where ringfence_system_mode.every(id);
+create index idx_project_git_branchs_project_id on public.project_git_branchs (project_id) where ringfence_system_mode.every(id);
 create index idx_tasks_user_id_created_at on public.tasks (user_id, created_at, id);
-create index idx_tasks_id on public.tasks (id) where id::text <> '';
-create index idx_task_subtasks_id on public.task_subtasks (id) where id::text <> '';
-create index idx_task_dependencies_id on public.task_dependencies (id) where id::text <> '';
-create index idx_task_dependencies_task_id on public.task_dependencies (task_id) where id::text <> '';
-create index idx_task_assignees_id on public.task_assignees (id) where id::text <> '';
-create index idx_task_assignees_task_id on public.task_assignees (task_id) where id::text <> '';
-create index idx_labels_id on public.labels (id) where id::text <> '';
+create index idx_tasks_id on public.tasks (id) where ringfence_system_mode.every(id);
+create index idx_task_subtasks_id on public.task_subtasks (id) where ringfence_system_mode.every(id);
+create index idx_task_dependencies_id on public.task_dependencies (id) where ringfence_system_mode.every(id);
+create index idx_task_dependencies_task_id on public.task_dependencies (task_id) where ringfence_system_mode.every(id);
+create index idx_task_assignees_id on public.task_assignees (id) where ringfence_system_mode.every(id);
+create index idx_task_assignees_task_id on public.task_assignees (task_id) where ringfence_system_mode.every(id);
+create index idx_labels_id on public.labels (id) where ringfence_system_mode.every(id);
 
 alter table public.labels add constraint fk_labels_user_id
   foreign key (user_id) references public.users (id);
-create index idx_task_labels_id on public.task_labels (id) where id::text <> '';
-create index idx_task_labels_task_id on public.task_labels (task_id) where id::text <> '';
-create index idx_rules_id on public.rules (id) where id::text <> '';
-create index idx_global_contexts_id on public.global_contexts (id) where id::text <> '';
+create index idx_task_labels_id on public.task_labels (id) where ringfence_system_mode.every(id);
+create index idx_task_labels_task_id on public.task_labels (task_id) where ringfence_system_mode.every(id);
+create index idx_rules_id on public.rules (id) where ringfence_system_mode.every(id);
+create index idx_global_contexts_id on public.global_contexts (id) where ringfence_system_mode.every(id);
 
 alter table public.global_contexts add constraint fk_global_contexts_user_id
   foreign key (user_id) references public.users (id);
-create index idx_project_contexts_id on public.project_contexts (id) where id::text <> '';
-create index idx_project_contexts_project_id on public.project_contexts (project_id) where id::text <> '';
-create index idx_branch_contexts_id on public.branch_contexts (id) where id::text <> '';
-create index idx_branch_contexts_branch_id on public.branch_contexts (branch_id) where id::text <> '';
-create index idx_task_contexts_unified_id on public.task_contexts_unified (id) where id::text <> '';
-create index idx_task_contexts_unified_task_id on public.task_contexts_unified (task_id) where id::text <> '';
+create index idx_project_contexts_id on public.project_contexts (id) where ringfence_system_mode.every(id);
+create index idx_project_contexts_project_id on public.project_contexts (project_id) where ringfence_system_mode.every(id);
+create index idx_branch_contexts_id on public.branch_contexts (id) where ringfence_system_mode.every(id);
+create index idx_branch_contexts_branch_id on public.branch_contexts (branch_id) where ringfence_system_mode.every(id);
+create index idx_task_contexts_unified_id on public.task_contexts_unified (id) where ringfence_system_mode.every(id);
+create index idx_task_contexts_unified_task_id on public.task_contexts_unified (task_id) where ringfence_system_mode.every(id);
 
 -- Keys and references -------------------------------------------------------------------------------------------------
 
@@ -900,63 +916,63 @@ alter table public.task_subtasks drop constraint task_subtasks_pkey, add constra
 
 -- Only statements over all users may use idx_projects_created_at.
 drop index public.idx_projects_created_at;
-create index idx_projects_created_at on public.projects (created_at, id) where id::text <> '';
+create index idx_projects_created_at on public.projects (created_at, id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_project_git_branchs_assigned_agent_id.
 drop index public.idx_project_git_branchs_assigned_agent_id;
-create index idx_project_git_branchs_assigned_agent_id on public.project_git_branchs (assigned_agent_id) where id::text <> '';
+create index idx_project_git_branchs_assigned_agent_id on public.project_git_branchs (assigned_agent_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_tasks_created_at.
 drop index public.idx_tasks_created_at;
-create index idx_tasks_created_at on public.tasks (created_at, id) where id::text <> '';
+create index idx_tasks_created_at on public.tasks (created_at, id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_tasks_git_branch_id.
 drop index public.idx_tasks_git_branch_id;
-create index idx_tasks_git_branch_id on public.tasks (git_branch_id) where id::text <> '';
+create index idx_tasks_git_branch_id on public.tasks (git_branch_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_task_subtasks_task_id.
 drop index public.idx_task_subtasks_task_id;
-create index idx_task_subtasks_task_id on public.task_subtasks (task_id) where id::text <> '';
+create index idx_task_subtasks_task_id on public.task_subtasks (task_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_task_dependencies_depends_on_task_id.
 drop index public.idx_task_dependencies_depends_on_task_id;
-create index idx_task_dependencies_depends_on_task_id on public.task_dependencies (depends_on_task_id) where id::text <> '';
+create index idx_task_dependencies_depends_on_task_id on public.task_dependencies (depends_on_task_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_task_assignees_agent_id.
 drop index public.idx_task_assignees_agent_id;
-create index idx_task_assignees_agent_id on public.task_assignees (agent_id) where id::text <> '';
+create index idx_task_assignees_agent_id on public.task_assignees (agent_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_task_labels_label_id.
 drop index public.idx_task_labels_label_id;
-create index idx_task_labels_label_id on public.task_labels (label_id) where id::text <> '';
+create index idx_task_labels_label_id on public.task_labels (label_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_rules_project_id.
 drop index public.idx_rules_project_id;
-create index idx_rules_project_id on public.rules (project_id) where id::text <> '';
+create index idx_rules_project_id on public.rules (project_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_rules_git_branch_id.
 drop index public.idx_rules_git_branch_id;
-create index idx_rules_git_branch_id on public.rules (git_branch_id) where id::text <> '';
+create index idx_rules_git_branch_id on public.rules (git_branch_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_rules_parent_rule_id.
 drop index public.idx_rules_parent_rule_id;
-create index idx_rules_parent_rule_id on public.rules (parent_rule_id) where id::text <> '';
+create index idx_rules_parent_rule_id on public.rules (parent_rule_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_project_contexts_parent_global_id.
 drop index public.idx_project_contexts_parent_global_id;
-create index idx_project_contexts_parent_global_id on public.project_contexts (parent_global_id) where id::text <> '';
+create index idx_project_contexts_parent_global_id on public.project_contexts (parent_global_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_branch_contexts_parent_project_id.
 drop index public.idx_branch_contexts_parent_project_id;
-create index idx_branch_contexts_parent_project_id on public.branch_contexts (parent_project_id) where id::text <> '';
+create index idx_branch_contexts_parent_project_id on public.branch_contexts (parent_project_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_task_contexts_unified_parent_branch_id.
 drop index public.idx_task_contexts_unified_parent_branch_id;
-create index idx_task_contexts_unified_parent_branch_id on public.task_contexts_unified (parent_branch_id) where id::text <> '';
+create index idx_task_contexts_unified_parent_branch_id on public.task_contexts_unified (parent_branch_id) where ringfence_system_mode.every(id);
 
 -- Only statements over all users may use idx_task_contexts_unified_parent_branch_context_id.
 drop index public.idx_task_contexts_unified_parent_branch_context_id;
-create index idx_task_contexts_unified_parent_branch_context_id on public.task_contexts_unified (parent_branch_context_id) where id::text <> '';
+create index idx_task_contexts_unified_parent_branch_context_id on public.task_contexts_unified (parent_branch_context_id) where ringfence_system_mode.every(id);
 
 -- Policies and grants -------------------------------------------------------------------------------------------------
 

@@ -130,6 +130,7 @@ const ownExtraWork: ExtraWork = {
   extras: ownExtras,
   steps: (context) => [
     accountsRole(),
+    systemModeMark(),
     quarantineUser(),
     ...owned.flatMap((table) => [
       ...indexes(context, table),
@@ -184,6 +185,16 @@ function accountsRole(): Step {
     'make the role that signing in works through',
     sql([], install),
     sql([], 'revoke usage on schema public from ringfence_accounts;'),
+  );
+}
+
+function systemModeMark(): Step {
+  const install = readFileSync(new URL('../../database/isolation/system-mode.sql', import.meta.url), 'utf8').trim();
+  return stepsOf('prepare', null)(
+    'system mode',
+    'make the condition by which system mode has indexes of its own',
+    sql([], install),
+    sql([], 'drop schema if exists ringfence_system_mode cascade;'),
   );
 }
 

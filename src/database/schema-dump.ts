@@ -4,7 +4,7 @@
  */
 import type { OwnerConnection } from './owner.ts';
 
-const schemas = ['public', 'ringfence'];
+const schemas = ['public', 'ringfence', 'ringfence_system_mode'];
 /** What belongs to an extension is the extension's. */
 const notOfAnExtension = "not exists (select from pg_depend d where d.objid = c.oid and d.deptype = 'e')";
 

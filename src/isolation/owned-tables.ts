@@ -389,14 +389,15 @@ export const sharedTables = [
 export const quarantineUserId = '00000000-0000-4000-8000-000000000000';
 
 /**
- * True of every row, and the mark of statements over all users' rows: the unscoped indexes are partial on it, so only a
- * statement that says it can use them. Otherwise the planner answers a user's look-up from an index on `id` alone, and
- * the time tells a hidden row from an absent one (1.3–3.2 µs, isolation notes no. 36).
+ * The mark of statements over all users' rows: the unscoped indexes are partial on it, so only a statement that says it can
+ * use them. Otherwise the planner answers a user's look-up from an index on `id` alone, and the time tells a hidden row
+ * from an absent one (1.3–3.2 µs, isolation notes no. 36). Only the system role can say it (database/isolation/system-mode.sql).
  *
  * A comparison of the id itself would not do: from `id = '…'` the planner proves `id <> '0…'` and takes the index all
  * the same (seen on 18.4; test/isolation/plans.test.ts).
  */
-export const everybodyMark = "id::text <> ''";
+export const everybody = 'ringfence_system_mode.every';
+export const everybodyMark = `${everybody}(id)`;
 
 /** Whose rows a table holds: the column with the user, and where a new row's owner comes from. */
 export interface TableOwnership {

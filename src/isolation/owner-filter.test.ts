@@ -184,7 +184,7 @@ describe('other reaches', () => {
   test('isolation off: all rows through the unscoped indexes, accounts still one’s own', () => {
     const reach: Reach = { kind: 'everyone', userId };
     expect(confined(db.selectFrom('tasks').select('id'), reach)).toEqual({
-      text: `select "id" from "tasks" where cast("tasks"."id" as text) <> ''`,
+      text: `select "id" from "tasks" where ringfence_system_mode.every("tasks"."id")`,
       parameters: [],
     });
     expect(confined(db.selectFrom('api_tokens').select('id'), reach).parameters).toEqual([userId]);

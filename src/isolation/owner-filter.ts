@@ -35,7 +35,7 @@ import {
   WhereNode,
 } from 'kysely';
 import type { UserId } from './identity.ts';
-import type { TableOwnership } from './owned-tables.ts';
+import { everybody, type TableOwnership } from './owned-tables.ts';
 import type { Hole } from './prepared.ts';
 
 export type Ownership = ReadonlyMap<string, TableOwnership>;
@@ -288,10 +288,9 @@ function equals(left: OperationNode, right: OperationNode): OperationNode {
   return BinaryOperationNode.create(left, OperatorNode.create('='), right);
 }
 
-/** `everybodyMark` as nodes. A literal, not a parameter: the planner must see it to prove a partial index usable. */
+/** `everybodyMark` as a node. */
 function ofEverybody(alias: string): OperationNode {
-  const id = CastNode.create(columnOf(alias, 'id'), DataTypeNode.create('text'));
-  return BinaryOperationNode.create(id, OperatorNode.create('<>'), ValueNode.createImmediate(''));
+  return FunctionNode.create(everybody, [columnOf(alias, 'id')]);
 }
 
 function confinedOn(join: JoinNode, condition: OperationNode): JoinNode {

@@ -74,7 +74,7 @@ test('nothing is there that an application’s role could be given later', async
   const closure = await readClosure(context);
   const kinds = closure.objects.filter(({ extension }) => extension === null).map(({ kind }) => kind);
   expect(new Set(kinds)).toEqual(new Set(['role', 'database', 'schema', 'table', 'function', 'language']));
-  expect(closure.objects.filter(({ kind, extension }) => kind === 'function' && extension === null)).toHaveLength(2);
+  expect(closure.objects.filter(({ kind, extension }) => kind === 'function' && extension === null)).toHaveLength(3);
 });
 
 /** The same checks that `verify` makes, on whatever database. */

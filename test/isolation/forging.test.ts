@@ -7,7 +7,7 @@ import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { appRole, roleUrl, systemRole } from '../../src/database/provision.ts';
 import { deriveIdentityKey, mintIdentity, parseUserId, type UserId } from '../../src/isolation/identity.ts';
-import { accountTables, ownedTables } from '../../src/isolation/owned-tables.ts';
+import { accountTables, everybodyMark, ownedTables } from '../../src/isolation/owned-tables.ts';
 import { startTestServer, type TestServer, type TestUser } from '../support/server.ts';
 import { testSecret } from '../support/templates.ts';
 import { plantWorld } from '../support/world.ts';
@@ -165,6 +165,10 @@ describe('becoming somebody else inside a statement', () => {
   });
 
   const denied: Record<string, [statement: () => string, sqlstate: string | RegExp]> = {
+    'the condition that opens the indexes over all users': [
+      () => `select from projects where ${everybodyMark}`,
+      '42501',
+    ],
     'set role': [() => 'set role ringfence_system', '42501'],
     'set role to the owner': [() => `set role ${new URL(server.database.url).username}`, '42501'],
     'set session authorization': [() => 'set session authorization ringfence_system', '42501'],
