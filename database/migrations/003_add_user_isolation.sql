@@ -58,6 +58,9 @@ do $$
 declare
   someone name;
 begin
+  if not has_database_privilege('public', current_database(), 'temporary') then
+    return;
+  end if;
   for someone in select r.rolname from pg_catalog.pg_roles r
     where not r.rolsuper and r.rolname !~ '^(pg|ringfence)_' and (
       exists (select from pg_catalog.pg_shdepend d join pg_catalog.pg_database b on b.oid = d.dbid
@@ -73,6 +76,9 @@ do $$
 declare
   someone name;
 begin
+  if not has_database_privilege('public', current_database(), 'create') then
+    return;
+  end if;
   for someone in select r.rolname from pg_catalog.pg_roles r
     where not r.rolsuper and r.rolname !~ '^(pg|ringfence)_' and (
       exists (select from pg_catalog.pg_shdepend d join pg_catalog.pg_database b on b.oid = d.dbid
@@ -89,6 +95,9 @@ do $$
 declare
   someone name;
 begin
+  if not has_schema_privilege('public', to_regnamespace('public'), 'create') then
+    return;
+  end if;
   for someone in select r.rolname from pg_catalog.pg_roles r
     where not r.rolsuper and r.rolname !~ '^(pg|ringfence)_' and (
       exists (select from pg_catalog.pg_shdepend d join pg_catalog.pg_database b on b.oid = d.dbid

@@ -5,7 +5,7 @@ import { monotonicMs } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { problem } from '../errors.ts';
 import { type Connection, messageOf, withConnection } from '../rollout/connection.ts';
-import { type Phase, type Plan, phases, type Step, upTo } from '../rollout/plan.ts';
+import { isOneTransaction, type Phase, type Plan, phases, type Step, upTo } from '../rollout/plan.ts';
 import { bytesText, durationText } from '../rollout/preflight/amounts.ts';
 import { lookUpPlan, resolvePlan } from '../rollout/resolve-plan.ts';
 import type { RolloutConfig } from '../rollout/rollout-config.ts';
@@ -59,6 +59,7 @@ export async function runApply(config: Config, flags: ApplyFlags): Promise<void>
     const { plan, throttle } = await withConnection(ownerUrl, 'apply', async (client) => {
       const rollout = await rolloutConfigFor(client, flags.config);
       const resolved = await resolvePlan(client, rollout, expected);
+      await refuseHalfTakenBack(client, resolved.plan);
       requireConsent(await stepsLeft(client, resolved.plan, until), flags);
       return { plan: resolved.plan, throttle: throttleLimits(flags, rollout) };
     });
@@ -124,6 +125,15 @@ async function stepsLeft(client: Connection, plan: Plan, until: Phase): Promise<
   );
   const ledger = installed.rows[0]?.there ? await readLedger(client, plan.hash) : new Map();
   return upTo(plan, until).filter((step) => ledger.get(step.id)?.state !== 'done');
+}
+
+/** Forwards again, a step at a time, it would meet an application that it is not made for. */
+async function refuseHalfTakenBack(client: Connection, plan: Plan): Promise<void> {
+  if (!isOneTransaction(plan) || (await stepsLeft(client, plan, 'contract')).length === 0) return;
+  throw problem(
+    'rollout_refused',
+    'The plan in force is that of a script in one transaction, and a part of it was taken back. Take back the rest with `ringfence rollback --level database --yes`; after that `apply` begins anew.',
+  );
 }
 
 function showSteps(steps: readonly Step[], json: boolean): void {

@@ -6,7 +6,7 @@ import { problem } from '../errors.ts';
 import { readAllRows } from '../rollout/all-rows.ts';
 import { readCatalog } from '../rollout/catalog.ts';
 import { type Connection, messageOf, withConnection } from '../rollout/connection.ts';
-import { backTo, type Phase, type Plan, type Step } from '../rollout/plan.ts';
+import { backTo, isOneTransaction, type Phase, type Plan, type Step } from '../rollout/plan.ts';
 import { durationText } from '../rollout/preflight/amounts.ts';
 import { rollbackPlan } from '../rollout/run/runner.ts';
 import type { RunSummary } from '../rollout/run/tally.ts';
@@ -54,6 +54,12 @@ export async function runRollback(config: Config, flags: RollbackFlags): Promise
     if (plan === null && level === 'database')
       throw problem('rollout_refused', 'No plan is in force: there is nothing to take back.');
     const to = level === 'app' ? 'cutover' : (flags.to ?? null);
+    if (plan !== null && to !== null && isOneTransaction(plan)) {
+      throw problem(
+        'rollout_refused',
+        'The plan in force is that of a script in one transaction, which has no part for an old application: it goes back as a whole, with `ringfence rollback --level database --yes`.',
+      );
+    }
     if (flags.dryRun) {
       showSteps(plan === null ? [] : await standing(ownerUrl, plan, to), json);
       return 0;

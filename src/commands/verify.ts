@@ -50,10 +50,7 @@ export async function runVerify(config: Config, flags: VerifyFlags): Promise<0 |
 async function verifyAll(client: Connection): Promise<Verification> {
   const expectation = await readExpectation(client);
   if (expectation === null) {
-    throw problem(
-      'rollout_refused',
-      'There is nothing to verify: no plan is in force here (a script of `plan --sql --one-transaction` leaves none). Run `ringfence plan`.',
-    );
+    throw problem('rollout_refused', 'There is nothing to verify: no plan is in force here. Run `ringfence plan`.');
   }
   return verifyDatabase(client, expectation, (name) => {
     if (process.stderr.isTTY) process.stderr.write(`ringfence: looking at ${name} …\n`);

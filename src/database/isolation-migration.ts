@@ -20,6 +20,9 @@ export async function isolationMigration(owner: OwnerConnection): Promise<{ up: 
       oneTransaction,
       heading: ['003_add_user_isolation: Every row gets an owner, and Postgres itself enforces it.', ...generated],
       always: [ledgerStep],
+      // The ledger of migrations says it, and the way back is a file of its own. A plan is also one database's: it has the
+      // name of the one that it was generated in.
+      leavesPlan: false,
     }),
     down: renderScript(plan, {
       oneTransaction,

@@ -129,6 +129,11 @@ export function freezePlan(
   return { hash, database, ownership, extras, steps };
 }
 
+/** Made for a script that is one transaction: an old application has no part in it, and it goes back as a whole. */
+export function isOneTransaction(plan: Plan): boolean {
+  return !plan.steps.some((step) => step.onlineOnly);
+}
+
 export function upTo(plan: Plan, phase: Phase): readonly Step[] {
   return plan.steps.filter((step) => phases.indexOf(step.phase) <= phases.indexOf(phase));
 }

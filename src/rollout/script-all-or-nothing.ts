@@ -20,9 +20,10 @@ interface Options {
   readonly direction: 'up' | 'down';
   readonly heading: readonly string[];
   readonly always: readonly string[];
+  readonly leavesPlan: boolean;
 }
 
-export function allOrNothing(plan: Plan, { direction, heading, always }: Options): string {
+export function allOrNothing(plan: Plan, { direction, heading, always, leavesPlan }: Options): string {
   const inOrder = direction === 'up' ? plan.steps : plan.steps.toReversed();
   const steps = inOrder.filter((step) => step[direction] !== null);
   const guarded = steps.filter((step) => !always.includes(step.id));
@@ -31,9 +32,10 @@ export function allOrNothing(plan: Plan, { direction, heading, always }: Options
   const body = [
     direction === 'up' ? skipWhenDone(plan) : skipWhenUndone(plan),
     ...(direction === 'up' ? [refuseHalfDone] : []),
-    stateNeeded(plan, direction, work),
+    direction === 'up' && leavesPlan ? installSql.trim() : stateNeeded(plan, direction, work),
     ...(direction === 'up' && lists !== null ? [`do ${dollarQuoted(lists)};`] : []),
     work,
+    ...(direction === 'up' && leavesPlan ? [planLeft(plan)] : []),
     ...(direction === 'down' ? [forgetLedger] : []),
   ].filter((part) => part !== '');
   return [
@@ -47,13 +49,7 @@ export function allOrNothing(plan: Plan, { direction, heading, always }: Options
     "set local lock_timeout = '5s';",
     "set local client_min_messages = 'warning';",
     '',
-    'do $isolation$',
-    'begin',
-    '',
-    body.join('\n\n'),
-    '',
-    'end',
-    '$isolation$;',
+    `do ${dollarQuoted(['begin', '', body.join('\n\n'), '', 'end'].join('\n'), 'isolation')};`,
     '',
     ...steps.filter((step) => always.includes(step.id)).flatMap((step) => [actionText(plan, step[direction]), '']),
     'commit;',
@@ -126,6 +122,19 @@ if to_regclass('ringfence_rollout.steps') is not null then
       hint = 'End it with ringfence apply --until contract, or take it back with ringfence rollback.';
   end if;
 end if;`;
+
+/** With the work itself, so that there is no moment at which one is there without the other. */
+function planLeft(plan: Plan): string {
+  return `-- What was done, for \`ringfence status\`, \`verify\`, \`monitor\` and \`rollback\`.
+insert into ringfence_rollout.plans (hash, document)
+values (${literal(plan.hash)}, ${dollarQuoted(JSON.stringify(plan))})
+on conflict (hash) do update set frozen_at = clock_timestamp();
+insert into ringfence_rollout.steps (plan_hash, step_id, state, finished_at)
+select p.hash, step ->> 'id', 'done', clock_timestamp()
+from ringfence_rollout.plans p, jsonb_array_elements(p.document -> 'steps') step
+where p.hash = ${literal(plan.hash)}
+on conflict (plan_hash, step_id) do update set state = excluded.state, finished_at = excluded.finished_at;`;
+}
 
 const forgetLedger = `-- Where it was ringfence apply that came here, it knows that it was taken back.
 if to_regclass('ringfence_rollout.steps') is not null then

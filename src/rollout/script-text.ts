@@ -3,9 +3,9 @@ import { literal } from './identifier.ts';
 import type { Action, Plan, Sweep } from './plan.ts';
 
 /** Between dollars, under a name that does not occur in the text. */
-export function dollarQuoted(text: string): string {
-  let tag = '$ringfence$';
-  for (let n = 1; text.includes(tag); n++) tag = `$ringfence${n}$`;
+export function dollarQuoted(text: string, name = 'ringfence'): string {
+  let tag = `$${name}$`;
+  for (let n = 1; text.includes(tag); n++) tag = `$${name}${n}$`;
   return `${tag}\n${text}\n${tag}`;
 }
 

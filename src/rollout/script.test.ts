@@ -176,7 +176,9 @@ describe('one transaction', () => {
       renderScript(once, { oneTransaction: true }),
       renderScript(once, { oneTransaction: true, direction: 'down' }),
     ];
-    expect(up).not.toMatch(/^\\|concurrently|ringfence_shadow|legacy_application/m);
+    expect(renderScript(once, { oneTransaction: true, leavesPlan: false })).not.toMatch(
+      /^\\|concurrently|ringfence_shadow|legacy_application|into ringfence_rollout\.plans/m,
+    );
     await client.query(up);
     expect(await owners()).toEqual(owned);
     expect(await state()).toEqual(applied);

@@ -6,7 +6,17 @@
  * - one transaction, all of it or nothing, for a plan made for that. No commands of psql's, so that a driver can run it.
  */
 import { identifier, literal, qualified } from './identifier.ts';
-import { type Action, backTo, type Phase, type Plan, phases, type Step, type Sweep, upTo } from './plan.ts';
+import {
+  type Action,
+  backTo,
+  isOneTransaction,
+  type Phase,
+  type Plan,
+  phases,
+  type Step,
+  type Sweep,
+  upTo,
+} from './plan.ts';
 import { allOrNothing } from './script-all-or-nothing.ts';
 import {
   checkBlock,
@@ -30,14 +40,15 @@ export interface ScriptOptions {
   readonly heading?: readonly string[];
   /** In one transaction: ids of steps that are run even when the rest is found to be done. */
   readonly always?: readonly string[];
+  /** In one transaction: false where something else than the plan says what is there (a ledger of migrations). */
+  readonly leavesPlan?: boolean;
 }
 
 /** @throws Error when the plan is of the other kind */
 export function renderScript(plan: Plan, options: ScriptOptions = {}): string {
   const { oneTransaction = false, direction = 'up' } = options;
-  const isForOne = !plan.steps.some((step) => step.onlineOnly);
-  if (oneTransaction !== isForOne) throw new Error('the plan was made for the other kind of script');
-  if (oneTransaction) return allOrNothing(plan, { direction, heading: [], always: [], ...options });
+  if (oneTransaction !== isOneTransaction(plan)) throw new Error('the plan was made for the other kind of script');
+  if (oneTransaction) return allOrNothing(plan, { direction, heading: [], always: [], leavesPlan: true, ...options });
   return direction === 'up' ? onlineUp(plan, options.until ?? 'cutover') : onlineDown(plan, options.until ?? null);
 }
 

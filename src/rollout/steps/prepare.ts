@@ -56,10 +56,7 @@ function closeDatabase(context: PlanContext): Step {
   for (const { privilege, open } of ofDatabase) {
     // A script is made on one server and run on another, where it may be otherwise.
     if (open || oneTransaction) up.push(keepByName(privilege, 'database', 'current_database()'));
-    // What Postgres itself gives to everybody, where it is not known what was there.
-    if (oneTransaction ? privilege === 'temporary' : open) {
-      down.push(backToEverybody(privilege, 'database', 'current_database()', database.creators));
-    }
+    if (open) down.push(backToEverybody(privilege, 'database', 'current_database()', database.creators));
   }
   up.push(onDatabase(`grant connect on database %I to ${ourRoles}`));
   down.push(onDatabase(`revoke connect on database %I from ${ourRoles}`));
@@ -84,12 +81,17 @@ const present = `select r.rolname from pg_catalog.pg_roles r
       or exists (select from pg_catalog.pg_stat_activity a where a.datname = current_database() and a.usesysid = r.oid)
     )`;
 
+/** Where everybody has it no more, nobody gets it. */
 function keepByName(privilege: string, kind: 'database' | 'schema', name: string): string {
   const object = kind === 'database' ? 'database %I' : 'schema %s';
+  const which = kind === 'database' ? name : `to_regnamespace(${name})`;
   return `do $$
 declare
   someone name;
 begin
+  if not has_${kind}_privilege('public', ${which}, '${privilege}') then
+    return;
+  end if;
   for someone in ${present}
   loop
     execute format('grant ${privilege} on ${object} to %I', ${name}, someone);
