@@ -211,7 +211,7 @@ export class Transaction {
     // A statement whose answer nobody awaits must not end the process when an earlier one fails.
     result.catch((error: unknown) => {
       if (!isAftermath(error)) this.#failure = error;
-      if (isNameFailure(error)) this.#broken = true;
+      if (isNameFailure(error) || isIdentityFailure(error)) this.#broken = true;
     });
     return result;
   }
@@ -242,12 +242,12 @@ export class Transaction {
   /**
    * Never throws: the connection is given back or, when even this fails, thrown away.
    *
-   * @param cause what went wrong; a connection whose identities Postgres refuses is not used again
+   * @param cause what went wrong
    */
   async rollback(cause?: unknown): Promise<void> {
     if (this.#state !== 'open') return;
     this.#state = 'ended';
-    if (isConnectionFailure(cause) || isIdentityFailure(cause)) this.#broken = true;
+    if (isConnectionFailure(cause)) this.#broken = true;
     await this.#finish('rollback').catch(() => {});
   }
 

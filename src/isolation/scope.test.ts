@@ -144,6 +144,18 @@ describe('a pool of one, and two users', () => {
     await close();
   });
 
+  test.each(['readAsUser', 'withUser'] as const)('a clock that stood still costs a connection one %s', async (how) => {
+    const { isolation, close } = narrow();
+    await isolation[how](ann.caller, names);
+    const now = performance.now.bind(performance);
+    // As after a suspended machine: identities look an hour old to the database.
+    const clock = vi.spyOn(performance, 'now').mockImplementation(() => now() - 3_600_000);
+    await expect(isolation[how](ann.caller, names)).rejects.toMatchObject({ code: 'RF003' });
+    expect(await isolation[how](ann.caller, names)).toEqual([{ name: 'Ann’s' }]);
+    clock.mockRestore();
+    await close();
+  });
+
   test('a setting that a statement left behind on the connection changes nobody’s identity', async () => {
     const { isolation, close } = narrow();
     const spoil = `select set_config('ringfence.identity', '${ann.id}', false)`;
