@@ -18,6 +18,8 @@ export interface ShapeTable {
   readonly owner: string | null;
   /** No legacy column says whose its rows are: the old application's all go to quarantine. */
   readonly unclaimed?: true;
+  /** Columns that the isolated application may change; otherwise all but those of the key. */
+  readonly updatable?: readonly string[];
 }
 
 export interface Operation {

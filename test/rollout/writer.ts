@@ -115,11 +115,13 @@ export class Writer {
   async #work(): Promise<void> {
     const { shape, isolated } = this.#options;
     const operations = shape.operations.filter(({ oldOnly }) => !(isolated && oldOnly));
-    while (!this.#ended) {
+    const first = this.memory.users()[0];
+    for (let round = 0; !this.#ended; round += 1) {
       const users = this.memory.users();
-      const user = users[this.#random(users.length)];
+      // First every operation once, for one user and in order, so that the later ones find what the earlier ones made.
+      const user = operations[round] ? first : users[this.#random(users.length)];
       const other = users[this.#random(users.length)];
-      const operation = operations[this.#random(operations.length)];
+      const operation = operations[round] ?? operations[this.#random(operations.length)];
       if (user === undefined || other === undefined || !operation)
         throw new Error('a writer needs users and operations');
       await this.#perform(operation, user, other);
@@ -330,14 +332,19 @@ class WriterHand implements Hand {
   }
 
   async save(table: string, row: Row, changes: Row): Promise<Row> {
-    const owner = this.#ownerColumn(table);
-    const settable = (this.#options.columns[table] ?? []).filter(({ name, computed }) => !computed && name !== owner);
-    // The new application may not change what a row goes by.
-    const key = this.#options.isolated ? tableOf(this.#options.shape, table).key : [];
-    const every = settable
-      .filter(({ name }) => !key.includes(name))
-      .map(({ name }) => [name, changes[name] ?? row[name] ?? null]);
+    const every = this.#settable(table).map((name) => [name, changes[name] ?? row[name] ?? null]);
     return this.#set(table, row, Object.fromEntries(every), changes);
+  }
+
+  /** The new application may change neither whose a row is nor what it goes by, nor what the shape leaves out. */
+  #settable(table: string): readonly string[] {
+    const { shape, columns, isolated } = this.#options;
+    const { key, updatable } = tableOf(shape, table);
+    const owner = this.#ownerColumn(table);
+    return (columns[table] ?? [])
+      .filter(({ name, computed }) => !computed && name !== owner)
+      .map(({ name }) => name)
+      .filter((name) => !isolated || (!key.includes(name) && (updatable?.includes(name) ?? true)));
   }
 
   async #set(table: string, row: Row, values: Row, demanded: Row): Promise<Row> {

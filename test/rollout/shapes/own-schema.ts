@@ -1,9 +1,15 @@
 /** Our own schema at version 2: no row of the domain says whose it is, so all are unclaimed; the accounts' rows say it. */
-import type { Shape } from '../shape.ts';
+import { type OwnedTableName, ownedTables } from '../../../src/isolation/owned-tables.ts';
+import type { Shape, ShapeTable } from '../shape.ts';
 
 const unclaimed = `'00000000-0000-4000-8000-000000000000'`;
-const domain = (table: string) =>
-  ({ label: `public.${table}`, key: ['id'], owner: unclaimed, unclaimed: true }) as const;
+const domain = (name: OwnedTableName): ShapeTable => ({
+  label: `public.${name}`,
+  key: ['id'],
+  owner: unclaimed,
+  unclaimed: true,
+  updatable: ownedTables.find(({ table }) => table === name)?.updatable ?? [],
+});
 const uuid = (kind: string, n: number) => `${kind}000000-0000-4000-8000-${String(n).padStart(12, '0')}`;
 
 export const ownSchema: Shape = {
