@@ -1,26 +1,26 @@
-import { afterAll, beforeAll, test } from 'vitest';
+import { test } from 'vitest';
 import { lifecycle } from './lifecycle.ts';
-import { openServer, type Server } from './server.ts';
+import { openServer } from './server.ts';
 import type { Shape } from './shape.ts';
 import { Stage } from './stage.ts';
 
-/** One file a half, so that two processors have something to do. */
+/** One file a half, and of each two at a time: a rollout waits for half of its time. */
 export function testLifecycles(shapes: readonly Shape[]): void {
-  let server: Server;
-  beforeAll(async () => {
-    server = await openServer();
-  });
-  afterAll(() => server?.stop());
-
-  test.each(shapes.map((shape) => [shape.name, shape] as const))(
+  test.concurrent.each(shapes.map((shape) => [shape.name, shape] as const))(
     '%s: isolated, taken back, isolated for good, taken back, with applications at work',
     { timeout: 600_000 },
     async (_, shape) => {
-      const stage = await Stage.open(shape, await server.fresh(shape), { writers: 2 });
+      // Roles are the server's: two shapes do not meet on one.
+      const server = await openServer();
       try {
-        await lifecycle(stage);
+        const stage = await Stage.open(shape, await server.fresh(shape), { writers: 2 });
+        try {
+          await lifecycle(stage);
+        } finally {
+          await stage.close();
+        }
       } finally {
-        await stage.close();
+        await server.stop();
       }
     },
   );

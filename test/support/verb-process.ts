@@ -13,6 +13,10 @@ export interface VerbProcess {
 
 const root = new URL('../../', import.meta.url);
 
+/** Settings of whoever runs the tests must not reach the verb. */
+const { PATH = '', HOME = '', TMPDIR = '', NODE_COMPILE_CACHE = '' } = process.env;
+const shellEnv = { PATH, HOME, TMPDIR, NODE_COMPILE_CACHE };
+
 /**
  * @param module below src/commands, `monitor.ts`
  * @param call an expression over the module's exports and `env`, `config`: `runMonitor(config(), {})`
@@ -37,7 +41,7 @@ export function startVerb(
     }`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', program], {
     cwd: fileURLToPath(root),
-    env: { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '', ...env },
+    env: { ...shellEnv, ...env },
     stdio: ['pipe', 'pipe', 'pipe'],
   });
   const out = { stdout: '', stderr: '' };

@@ -1,8 +1,8 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { createDatabase, statement, type TestDatabase } from '../../../test/support/postgres.ts';
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test } from 'vitest';
+import { createDatabase, statement } from '../../../test/support/postgres.ts';
 import { type Connection, connect } from '../connection.ts';
 import type { OwnedReference, OwnedTable, OwnerSource, Ownership } from '../ownership.ts';
 import { freezePlan } from '../plan.ts';
@@ -20,14 +20,14 @@ const [ann, bob, cy] = ['a', 'b', 'c'].map((letter) => `${letter.repeat(8)}-0000
 const tables = `
   create schema "My App";
   create table public.people (id uuid primary key, email text not null);
-  insert into public.people values ('${ann}', 'ann@example.com'), ('${bob}', 'bob@example.com'), ('${cy}', 'cy@example.com'),
-    ('${nobody}', 'quarantine');
   create table public.tags (user_id uuid not null default '${nobody}', id int not null, name text);
   create table public.folders (user_id uuid not null default '${nobody}', id int not null, name text, parent int, cover int, made_by text);
   create table "My App"."Paper" (user_id uuid not null default '${nobody}', "Id" text not null, folder int not null, tag int, made_by text);
   create table public.notes (user_id uuid not null default '${nobody}', a text not null, b text not null);`;
 
 const filled = `
+  insert into public.people values ('${ann}', 'ann@example.com'), ('${bob}', 'bob@example.com'), ('${cy}', 'cy@example.com'),
+    ('${nobody}', 'quarantine');
   insert into public.tags (id, name) values (1, 'red');
   insert into public.folders (id, name, parent, made_by) values
     (1, 'root', null, 'ann@example.com'), (2, 'leaf', 1, null), (3, 'other', null, 'bob@example.com');
@@ -104,29 +104,53 @@ const ownership: Ownership = {
   appRole: 'ringfence_app',
 };
 
-let database: TestDatabase;
-let client: Connection;
+/** The keys that are there: the old ones, both (up to `contract`), or the new ones alone. */
+type Form = 'old' | 'both' | 'new';
+
+interface Shop {
+  readonly client: Connection;
+  close(): Promise<void>;
+}
+
 let directory: string;
+let client: Connection;
+const opened = new Map<Form, Shop>();
 
 beforeAll(() => {
   directory = mkdtempSync(join(tmpdir(), 'ringfence-assign-'));
 });
-afterAll(() => rmSync(directory, { recursive: true, force: true }));
-beforeEach(async () => {
-  database = await createDatabase();
-});
-afterEach(async () => {
-  await client?.end();
-  await database.drop();
+afterAll(async () => {
+  rmSync(directory, { recursive: true, force: true });
+  for (const shop of opened.values()) await shop.close();
 });
 
-/** @param form the keys that are there: the old ones, both (up to `contract`), or the new ones alone */
-async function shop(form: 'old' | 'both' | 'new'): Promise<void> {
+/** One database a form, with the same rows at the beginning of every test. */
+async function shop(form: Form): Promise<void> {
+  const open = opened.get(form) ?? (await build(form));
+  opened.set(form, open);
+  client = open.client;
+  await client.query(`
+    do $$ begin execute (
+      select 'truncate ' || string_agg(oid::regclass::text, ', ') from pg_class
+      where relkind = 'r' and relnamespace in ('public'::regnamespace, '"My App"'::regnamespace, 'ringfence_rollout'::regnamespace)
+    ); end $$;
+    ${filled}`);
+  await freeze(client, freezePlan('shop', ownership, []));
+}
+
+async function build(form: Form): Promise<Shop> {
+  const database = await createDatabase();
   const keys = form === 'old' ? [oldKeys] : form === 'both' ? [oldKeys, newKeys('ringfence_')] : [newKeys('')];
-  await statement(database.url, [tables, filled, ...keys].join('\n'));
-  client = await connect(database.url, 'test');
-  await installState(client);
-  await freeze(client, freezePlan(database.name, ownership, []));
+  await statement(database.url, [tables, ...keys].join('\n'));
+  const connection = await connect(database.url, 'test');
+  await installState(connection);
+  return {
+    client: connection,
+    async close() {
+      await connection.end();
+      await database.drop();
+    },
+  };
 }
 
 const given = (selection: AssignOptions['selection'], more: Partial<AssignOptions> = {}) =>
@@ -305,6 +329,9 @@ describe('collisions', () => {
   test('what an expression index refuses is a conflict too, and nothing has changed', async () => {
     await shop('new');
     await client.query('create unique index folders_shout on public.folders (user_id, upper(name))');
+    onTestFinished(async () => {
+      await client.query('drop index public.folders_shout');
+    });
     await given({ by: 'key', table: 'public.folders', key: ['3'], to: bob });
     await client.query("update public.folders set name = 'ROOT' where id = 3");
     const result = await given({ by: 'key', table: 'public.folders', key: ['1'], to: bob });
@@ -319,8 +346,11 @@ describe('collisions', () => {
 
   test('a user who is not there, where a foreign key knows', async () => {
     await shop('new');
-    await freeze(client, freezePlan(database.name, { ...ownership, users: null }, []));
+    await freeze(client, freezePlan('shop', { ...ownership, users: null }, []));
     await client.query('alter table public.folders add foreign key (user_id) references public.people');
+    onTestFinished(async () => {
+      await client.query('alter table public.folders drop constraint folders_user_id_fkey');
+    });
     const to = 'dddddddd-0000-4000-8000-000000000001';
     const result = await given({ by: 'key', table: 'public.folders', key: ['1'], to });
     expect(result.conflicts[0]).toMatchObject({ kind: 'reference', constraint: 'folders_user_id_fkey' });
