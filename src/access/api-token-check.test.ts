@@ -1,5 +1,5 @@
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { statement } from '../../test/support/postgres.ts';
 import { startTestServer, type TestServer } from '../../test/support/server.ts';
 import { systemClock } from '../clock.ts';
@@ -37,7 +37,7 @@ test('uses that nobody follows are written when the interval is over, and do not
       credentialId: id,
     });
   }
-  await vi.waitFor(async () => expect(await usage()).toBe(4), { timeout: 10_000 });
+  await expect.poll(() => usage()).toBe(4);
   await check(token, 'request');
-  await vi.waitFor(async () => expect(await usage()).toBe(5), { timeout: 10_000 });
+  await expect.poll(() => usage()).toBe(5);
 });

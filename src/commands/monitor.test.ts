@@ -77,7 +77,7 @@ describe('our own server', () => {
     const ann = await server.user();
     await ann.call('GET', '/api/tasks/00000000-0000-7000-8000-000000000000');
     await expect
-      .poll(async () => (await report()).report.access_log_refusals, { timeout: 20_000 })
+      .poll(async () => (await report()).report.access_log_refusals)
       .toContainEqual({ user_id: ann.id, refused: 1 });
   });
 });

@@ -149,7 +149,7 @@ describe('stopping', () => {
     const { child } = await startElsewhere();
     child.send('crash');
     await once(child, 'exit');
-    expect(await waitUntil(() => clusterProcesses(join(dataDir, 'postgres')).length === 0, 10_000)).toBe(true);
+    expect(await waitUntil(() => clusterProcesses(join(dataDir, 'postgres')).length === 0, 30_000)).toBe(true);
   });
 });
 
@@ -233,7 +233,7 @@ describe('after kill -9', () => {
   test('of Postgres alone, we say so, stop all the same, and the next start recovers', async () => {
     const { stop } = await start();
     process.kill(postmasterPid(), 'SIGKILL');
-    await waitUntil(() => lines.length > 0, 10_000);
+    await waitUntil(() => lines.length > 0, 30_000);
     expect(lines).toEqual([expect.stringContaining('Postgres ended by itself (SIGKILL)')]);
     await stop();
     expect(await seenRows((await start()).url)).toEqual([{ id: 1 }]);

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startTestServer, type TestServer, type TestUser } from '../../test/support/server.ts';
 import type { SecurityLog } from '../log.ts';
 import { watchUnauthorizedAccess } from '../work/unauthorized-access.ts';
@@ -41,7 +41,7 @@ async function exportedRefusalsOf(user: TestUser): Promise<Line[]> {
 test('asking for another user’s row leaves a line in the security log and in the asker’s own', async () => {
   const answer = await bob.call('GET', `/api/projects/${secret}`, undefined, { 'x-request-id': 'the-attempt' });
   expect(answer.status).toBe(404);
-  await vi.waitFor(() => expect(attemptsOn(secret)).toHaveLength(1), { timeout: 5_000 });
+  await expect.poll(() => attemptsOn(secret)).toHaveLength(1);
   const [event] = attemptsOn(secret);
   expect(event?.fields).toEqual({
     user_id: bob.id,
@@ -51,11 +51,9 @@ test('asking for another user’s row leaves a line in the security log and in t
     method: 'GET',
     route: '/api/projects/:id',
   });
-  await vi.waitFor(async () =>
-    expect(await refusalsOf(bob)).toContainEqual(
-      expect.objectContaining({ entity_id: secret, operation: 'read', request_id: 'the-attempt' }),
-    ),
-  );
+  await expect
+    .poll(() => refusalsOf(bob))
+    .toContainEqual(expect.objectContaining({ entity_id: secret, operation: 'read', request_id: 'the-attempt' }));
   expect(await refusalsOf(ann)).toEqual([]);
 });
 
@@ -64,7 +62,7 @@ test('so does naming it in a body', async () => {
   const id: string = made.body.id;
   const answer = await bob.call('POST', '/api/branches', { project_id: id, name: 'mine' });
   expect(answer.status).toBe(404);
-  await vi.waitFor(() => expect(attemptsOn(id)).toHaveLength(1), { timeout: 5_000 });
+  await expect.poll(() => attemptsOn(id)).toHaveLength(1);
   expect(attemptsOn(id)[0]?.fields).toMatchObject({ entity: 'projects', method: 'POST' });
 });
 
@@ -72,7 +70,7 @@ test('and naming it beside one’s own in the path', async () => {
   const hidden = (await ann.call('POST', '/api/tasks', { title: 'hidden', description: 'd' })).body.id;
   const own = (await bob.call('POST', '/api/tasks', { title: 'own', description: 'd' })).body.id;
   expect((await bob.call('DELETE', `/api/tasks/${own}/dependencies/${hidden}`)).status).toBe(404);
-  await vi.waitFor(() => expect(attemptsOn(hidden)).toHaveLength(1), { timeout: 5_000 });
+  await expect.poll(() => attemptsOn(hidden)).toHaveLength(1);
 });
 
 test('a row that nobody has leaves nothing in the security log, nor does one’s own that is gone', async () => {
@@ -84,7 +82,7 @@ test('a row that nobody has leaves nothing in the security log, nor does one’s
   // Rows are looked at in order: once a later one is known, the earlier ones have been judged.
   const marker = await ann.call('POST', '/api/projects', { name: 'Marker' });
   await bob.call('GET', `/api/projects/${marker.body.id}`);
-  await vi.waitFor(() => expect(attemptsOn(marker.body.id)).toHaveLength(1), { timeout: 5_000 });
+  await expect.poll(() => attemptsOn(marker.body.id)).toHaveLength(1);
   expect(attemptsOn(absent)).toEqual([]);
   expect(attemptsOn(made.body.id)).toEqual([]);
 });
@@ -104,8 +102,8 @@ test('to who asks, a hidden row and no row leave the same lines, in the access l
     ];
     expect(answers.map(({ status }) => status)).toEqual([404, 404, 404]);
   }
-  await vi.waitFor(async () => expect(await refusalsOf(carol)).toHaveLength(6), { timeout: 5_000 });
-  await vi.waitFor(() => expect(attemptsOn(hidden)).toHaveLength(3), { timeout: 5_000 });
+  await expect.poll(() => refusalsOf(carol)).toHaveLength(6);
+  await expect.poll(() => attemptsOn(hidden)).toHaveLength(3);
   expect(attemptsOn(absent)).toEqual([]);
   for (const lines of [await refusalsOf(carol), await exportedRefusalsOf(carol)]) {
     const inOrder = lines.toSorted((a, b) => (a.id < b.id ? -1 : 1));

@@ -58,7 +58,7 @@ test('another terminal sees the step at work, how far it is and whom it waits fo
     await writer.query('begin; select from public.items where i = 20000 for update');
     const applying = applyPlan(database.url, plan, { workers: 1 }).catch((error) => error);
     await expect
-      .poll(() => readStatus(database.url), { timeout: 10_000, interval: 50 })
+      .poll(() => readStatus(database.url), { interval: 50 })
       .toMatchObject({
         direction: 'up',
         interrupted: false,

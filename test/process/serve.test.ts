@@ -66,7 +66,7 @@ test('no secret is in any log, every line can be read, and the guide’s pattern
     headers: { authorization: `Bearer ${other.body.access_token}` },
   });
   const read = (name: string) => readFileSync(join(logDir, name), 'utf8');
-  await vi.waitFor(() => expect(read('security.log')).toContain('UNAUTHORIZED_ACCESS'), { timeout: 10_000 });
+  await expect.poll(() => read('security.log')).toContain('UNAUTHORIZED_ACCESS');
 
   const application = read('application.log');
   const security = read('security.log');

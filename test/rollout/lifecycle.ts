@@ -2,7 +2,7 @@
 import { becomeIsolated, faultsInViews, makeTwins } from './isolation-checks.ts';
 import { none, type Stage } from './stage.ts';
 
-const busyDeadlineMs = 30_000;
+const busyDeadlineMs = 120_000;
 /** Enough for every operation of a shape to have been done a few times. */
 const writesBetween = 40;
 

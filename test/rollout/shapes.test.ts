@@ -25,7 +25,7 @@ test.each(shapes.map((shape) => [shape.name, shape] as const))(
       // Every operation of the shape, also those that are given up because there is no row for them.
       await vi.waitUntil(
         () => stage.writers.every(({ figures }) => figures.writes > 150 || figures.failures.length > 0),
-        { timeout: 20_000 },
+        { timeout: 50_000 },
       );
       await stage.settled(async () => {
         none('failed', stage.faultsInWriters());

@@ -7,7 +7,7 @@ export interface RawAnswer {
   readonly body: string;
 }
 
-const deadlineMs = 10_000;
+const deadlineMs = 30_000;
 
 /**
  * Sends bytes and reads until the server hangs up.

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, expect, test, vi } from 'vitest';
+import { afterAll, beforeAll, expect, test } from 'vitest';
 import { statement } from '../../../test/support/postgres.ts';
 import { startTestServer, type TestServer, type TestUser } from '../../../test/support/server.ts';
 import { addDependency } from '../../work/task-dependencies.ts';
@@ -73,15 +73,13 @@ test('cycles of any length are refused and named', async () => {
 });
 
 test('a graph with a great many ways through it is walked once', async () => {
-  // Every layer doubles the ways: 2^20 of them lead from the top to the bottom.
+  // Every layer doubles the ways: of the 2^30 from the top to the bottom nobody comes to the end by trying each.
   let [left, right] = [await make(ann, 'bottom'), await make(ann, 'bottom')];
   const bottom = left;
-  for (let layer = 0; layer < 20; layer += 1) {
+  for (let layer = 0; layer < 30; layer += 1) {
     [left, right] = [await make(ann, 'l', [left, right]), await make(ann, 'r', [left, right])];
   }
-  const started = performance.now();
-  expect(await link(bottom, left)).toMatchObject({ status: 409, body: { cycle_length: 21 } });
-  expect(performance.now() - started).toBeLessThan(5_000);
+  expect(await link(bottom, left)).toMatchObject({ status: 409, body: { cycle_length: 31 } });
 });
 
 test('two dependencies that close a cycle together cannot both be added, whichever transaction is first', async () => {
@@ -92,7 +90,7 @@ test('two dependencies that close a cycle together cannot both be added, whichev
   await server.isolation.withUser(ann.caller, async (scope) => {
     await addDependency(scope, a, b, undefined);
     other = link(c, d);
-    await vi.waitFor(async () => expect(await lockWaits()).toBe(1), { timeout: 10_000, interval: 20 });
+    await expect.poll(() => lockWaits(), { interval: 20 }).toBe(1);
   });
   expect(await other).toMatchObject({ status: 409, body: { code: 'dependency_cycle', cycle_length: 4 } });
 });

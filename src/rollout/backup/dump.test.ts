@@ -73,7 +73,7 @@ async function startServer(programs: string): Promise<Server> {
   });
   const ready = () =>
     existsSync(join(data, 'postmaster.pid')) && /ready/.test(readFileSync(join(data, 'postmaster.pid'), 'utf8'));
-  expect(await waitUntil(ready, 20_000)).toBe(true);
+  expect(await waitUntil(ready, 60_000)).toBe(true);
   return {
     url: `postgres://boss:${encodeURIComponent('pass word@/:')}@127.0.0.1:${port}/postgres`,
     async stop() {
@@ -256,7 +256,7 @@ describe.skipIf(server === null)('pg_dump', { timeout: 60_000 }, () => {
           "select from pg_stat_activity where datname = current_database() and application_name ~ 'pg_dump|ringfence'",
         )
       ).rowCount;
-    await expect.poll(sessions, { timeout: 5000 }).toBe(0);
+    await expect.poll(sessions).toBe(0);
   });
 
   test('a forced owner is refused by the names of the tables, with the role that it takes', async () => {

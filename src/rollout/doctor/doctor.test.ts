@@ -196,7 +196,7 @@ describe('SQLSTATEs', () => {
       await holder.query('begin; lock table labels');
       const waiting = waiter.query('select 1 from labels').catch(() => {});
       await expect
-        .poll(async () => wrong(await look('locks')), { timeout: 10_000 })
+        .poll(async () => wrong(await look('locks')))
         .toMatchObject([
           {
             check: 'lock-wait',
@@ -237,7 +237,7 @@ describe('slow queries', () => {
 
     await statement(database.url, 'update big set id = id; select pg_stat_force_next_flush()');
     await expect
-      .poll(async () => wrong(await look('upkeep', watched())).map(({ check }) => check), { timeout: 10_000 })
+      .poll(async () => wrong(await look('upkeep', watched())).map(({ check }) => check))
       .toEqual(['autovacuum', 'bloat', 'stale-statistics']);
 
     await statement(database.url, "update big set user_id = '00000000-0000-4000-8000-000000000001'");

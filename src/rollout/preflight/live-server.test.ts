@@ -156,7 +156,7 @@ test('a standby that has not said where it is', async () => {
   const streaming = standby.query('start_replication physical 0/1000000').catch(() => {});
   try {
     await expect
-      .poll(() => checked('standby-lag'), { timeout: 10_000 })
+      .poll(() => checked('standby-lag'))
       .toMatchObject([
         { severity: 'warn', object: 'standby replica', message: expect.stringContaining('cannot be told') },
       ]);

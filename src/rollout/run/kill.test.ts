@@ -66,7 +66,7 @@ async function killWhen(condition: () => Promise<boolean>): Promise<void> {
     { stdio: ['ignore', 'ignore', 'inherit'] },
   );
   const ended = once(child, 'exit');
-  await expect.poll(condition, { timeout: 20_000, interval: 5 }).toBe(true);
+  await expect.poll(condition, { interval: 5 }).toBe(true);
   child.kill('SIGKILL');
   expect(await ended).toEqual([null, 'SIGKILL']);
 }
