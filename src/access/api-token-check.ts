@@ -13,6 +13,7 @@ const tokensMax = 10_000;
 
 interface Use {
   readonly userId: string;
+  readonly id: string;
   count: number;
   lastUsed: number;
   readonly notedAt: number;
@@ -54,16 +55,18 @@ export function createApiTokenCheck(isolation: ProductIsolation, clock: Clock, n
  * left after the last one is written when the minute is over. A crash costs the counts of a minute and nothing else.
  */
 function createUseCounter(isolation: ProductIsolation, clock: Clock, noteIntervalMs: number) {
+  /** By user and token: two users may have tokens of one id, since keys begin with the owner (I5). */
   const pending = new Map<string, Use>();
   let timer: NodeJS.Timeout | undefined;
 
   async function writeWaiting(): Promise<void> {
     timer = undefined;
-    const waiting = [...pending].filter(([, use]) => use.count > 0);
+    const waiting = [...pending.values()].filter(({ count }) => count > 0);
     pending.clear();
     await isolation.withAccounts('note use of API tokens', async (scope) => {
       const tokens = new ApiTokenCheckRepository(scope);
-      for (const [id, use] of waiting) await tokens.noteUse(use.userId, id, use.count, new Date(use.lastUsed));
+      for (const { userId, id, count, lastUsed } of waiting)
+        await tokens.noteUse(userId, id, count, new Date(lastUsed));
     });
   }
 
@@ -71,7 +74,8 @@ function createUseCounter(isolation: ProductIsolation, clock: Clock, noteInterva
     /** @returns the uses to be written now, if it is time */
     note(userId: string, id: string): Use | undefined {
       const now = clock.now();
-      const known = pending.get(id);
+      const key = `${userId} ${id}`;
+      const known = pending.get(key);
       if (known && now - known.notedAt < noteIntervalMs) {
         known.count += 1;
         known.lastUsed = now;
@@ -81,9 +85,9 @@ function createUseCounter(isolation: ProductIsolation, clock: Clock, noteInterva
       }
       const [oldest] = pending.keys();
       if (pending.size >= tokensMax && oldest !== undefined) pending.delete(oldest);
-      pending.delete(id);
-      pending.set(id, { userId, count: 0, lastUsed: now, notedAt: now });
-      return { userId, count: (known?.count ?? 0) + 1, lastUsed: now, notedAt: now };
+      pending.delete(key);
+      pending.set(key, { userId, id, count: 0, lastUsed: now, notedAt: now });
+      return { userId, id, count: (known?.count ?? 0) + 1, lastUsed: now, notedAt: now };
     },
   };
 }
