@@ -48,8 +48,8 @@ export type Reach =
   | { readonly kind: 'everyone'; readonly userId: UserId | Hole }
   /** Isolation is off on the schema before it: there is no owner to filter by or to record. Accounts stay one's own. */
   | { readonly kind: 'ownerless'; readonly userId: UserId | Hole }
-  /** System mode: everybody's rows, accounts included. */
-  | { readonly kind: 'system' }
+  /** System mode: everybody's rows, accounts included; `marked` where the schema has indexes for it, that is from 003 on. */
+  | { readonly kind: 'system'; readonly marked: boolean }
   /** Before anybody is known: accounts alone, owned tables refused. */
   | { readonly kind: 'accounts' };
 
@@ -174,7 +174,7 @@ export class OwnerFilter extends OperationNodeTransformer {
       if (table.kind === 'owned') throw new UnconfinedStatementError(`the accounts scope cannot reach ${name}`);
       return [];
     }
-    if (this.#reach.kind === 'system') return table.kind === 'owned' ? [ofEverybody(alias)] : [];
+    if (this.#reach.kind === 'system') return this.#reach.marked && table.kind === 'owned' ? [ofEverybody(alias)] : [];
     if (table.kind === 'owned' && this.#reach.kind === 'everyone') return [ofEverybody(alias)];
     if (table.kind === 'owned' && this.#reach.kind === 'ownerless') return [];
     return [equals(columnOf(alias, table.column), ValueNode.create(this.#reach.userId))];

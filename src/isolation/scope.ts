@@ -116,7 +116,8 @@ export class Isolation<DB> {
   constructor(options: IsolationOptions<DB>) {
     this.enforcement = options.enforcement;
     this.#options = options;
-    this.#systemFilter = new OwnerFilter(options.ownership, { kind: 'system' });
+    const marked = options.enforcement !== 'ownerless';
+    this.#systemFilter = new OwnerFilter(options.ownership, { kind: 'system', marked });
     this.#accountsFilter = new OwnerFilter(options.ownership, { kind: 'accounts' });
   }
 
