@@ -1,5 +1,6 @@
 /** VALIDATE CONSTRAINT: reads the whole table under a lock that stops no reader and no writer. */
 import { problem } from '../../errors.ts';
+import { changeAllRows, readAllRows } from '../all-rows.ts';
 import { type Connection, messageOf, sqlState } from '../connection.ts';
 import { columnList, identifier } from '../identifier.ts';
 import type { Action } from '../plan.ts';
@@ -23,7 +24,10 @@ async function validate(run: StepRun, client: Connection, { table, constraint }:
   await client.query(`set lock_timeout = ${lockTimeoutMs}`);
   for (let attempt = 1; ; attempt++) {
     try {
-      await client.query(`alter table ${table} validate constraint ${identifier(constraint)}`);
+      // Postgres checks a foreign key by a query, which policies in force bind: an owner who is no superuser gets RF001.
+      await changeAllRows(client, () =>
+        client.query(`alter table ${table} validate constraint ${identifier(constraint)}`),
+      );
       return attempt;
     } catch (error) {
       const state = sqlState(error);
@@ -36,7 +40,10 @@ async function validate(run: StepRun, client: Connection, { table, constraint }:
 }
 
 async function broken(client: Connection, table: string, constraint: string, error: unknown): Promise<Error> {
-  const rows = await offendingRows(client, table, constraint);
+  const rows = await readAllRows(client, async (rowSecurity) => {
+    await client.query(`set local row_security = ${rowSecurity}`);
+    return offendingRows(client, table, constraint);
+  });
   const shown = rows === null ? messageOf(error) : rows.join('; ');
   return problem(
     'rollout_refused',

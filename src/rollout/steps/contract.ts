@@ -36,7 +36,8 @@ function swapKeys(context: PlanContext, owned: OwnedTable): Step[] {
   if (context.oneTransaction) return [swapInPlace(context, owned, table, unique, inbound)];
   const leaves = leavesOf(context.catalog, table).map((label) => tableOf(context.catalog, label));
   return [
-    ...(table.kind === 'partitioned' ? [] : restoreWithOwner(context, owned, table, unique, inbound)),
+    ...(table.kind === 'partitioned' ? [] : restoreReferences(context, owned, table, inbound)),
+    ...unique.flatMap((index) => leaves.map((leaf) => restoreKey(owned, table, leaf, index))),
     ...inbound.flatMap((reference) => checkOld(context, owned, reference)),
     viewsOnKey(owned, unique),
     swap(context, owned, table, unique, inbound),
@@ -291,16 +292,10 @@ function buildOld(owned: OwnedTable, table: Table, leaf: Table, index: Index): S
   );
 }
 
-/** Backwards, last: the keys and references with the owner beside the old ones again, where the phase before stays. */
-function restoreWithOwner(
-  context: PlanContext,
-  owned: OwnedTable,
-  table: Table,
-  unique: readonly Index[],
-  inbound: readonly Inbound[],
-): Step[] {
+/** Backwards, last but the keys: references with the owner beside the old ones again, where the phase before stays. */
+function restoreReferences(context: PlanContext, owned: OwnedTable, table: Table, inbound: readonly Inbound[]): Step[] {
   const step = stepsOf('contract', owned.table);
-  const references = inbound.flatMap((reference) => {
+  return inbound.flatMap((reference) => {
     const name = withOwner(reference.fk.name);
     const definition = referenceWithOwner(context, reference.owned, reference.reference);
     const leaves = leavesOf(context.catalog, reference.table);
@@ -338,17 +333,19 @@ function restoreWithOwner(
       ),
     );
   });
-  const built = unique.map((index) => {
-    const name = withOwner(index.name);
-    return step(
-      `restore ${name}`,
-      'the key with the owner comes back beside the old one',
-      null,
-      { kind: 'index', schema: table.schema, name, statement: redefine(table, index, name, owned.ownerColumn) },
-      { restores: 'keys', lock: 'SHARE UPDATE EXCLUSIVE' },
-    );
-  });
-  return [...references, ...built];
+}
+
+/** Backwards, after the swap: the key with the owner, which references with the owner need. */
+function restoreKey(owned: OwnedTable, table: Table, leaf: Table, index: Index): Step {
+  const own = leaf.label === table.label ? index : leafIndex(leaf, index);
+  const name = withOwner(own.name);
+  return stepsOf('contract', owned.table)(
+    `restore ${name}`,
+    'the key with the owner comes back beside the old one',
+    null,
+    { kind: 'index', schema: leaf.schema, name, statement: redefine(leaf, own, name, owned.ownerColumn) },
+    { restores: 'keys', lock: 'SHARE UPDATE EXCLUSIVE' },
+  );
 }
 
 /**
