@@ -66,6 +66,7 @@ describe('defaults', () => {
       'DATABASE_SYSTEM_URL',
       'JWT_SECRET_KEY',
       'JWT_SECRET_KEY_PREVIOUS',
+      'IDENTITY_SECRET',
     ]);
   });
 
@@ -273,8 +274,9 @@ describe('faults, by name', () => {
       DATABASE_URL: wrong,
       JWT_SECRET_KEY: 'hunter2hunter2',
       JWT_SECRET_KEY_PREVIOUS: 'hunter2',
+      IDENTITY_SECRET: 'hunter2hunter2',
     });
-    expect(lines).toHaveLength(3);
+    expect(lines).toHaveLength(4);
     expect(lines.join()).not.toContain('hunter2');
   });
 });
@@ -285,6 +287,7 @@ describe('redacted', () => {
       ...external,
       DATABASE_URL: `${url}?sslpassword=hunter2hunter2&application_name=a`,
       JWT_SECRET_KEY_PREVIOUS: longSecret,
+      IDENTITY_SECRET: longSecret,
       DATABASE_APP_URL: url,
       DATABASE_SYSTEM_URL: url,
     });

@@ -66,6 +66,10 @@ const shape = {
     signingSecret,
     'The secret before the present one, while it is being replaced: tokens signed with it are still accepted.',
   ),
+  IDENTITY_SECRET: secret(
+    signingSecret,
+    'What `ringfence identity install` makes the key from that another application signs its identities with; at least 32 bytes. Our own server has no use for it.',
+  ),
   JWT_ALGORITHM: withDefault('HS256', localAlgorithm, 'Algorithm of access tokens: HS256, HS384 or HS512.'),
   JWT_TOKEN_EXPIRE_HOURS: withDefault('24', duration('hours', 8760), 'Life of an access token in hours.'),
   JWT_REFRESH_EXPIRE_DAYS: withDefault('30', duration('days', 3650), 'Life of a refresh token in days.'),
@@ -174,6 +178,8 @@ export interface Config {
   readonly database: EmbeddedDatabaseConfig | ExternalDatabaseConfig;
   readonly jwt: JwtConfig;
   readonly jwks: JwksConfig | undefined;
+  /** Of another application than our server, on its own database. */
+  readonly identitySecret: string | undefined;
   readonly userIsolationEnabled: boolean;
   readonly registrationEnabled: boolean;
   readonly host: string;
@@ -270,6 +276,7 @@ function configOf(values: Values): Config {
     database: databaseOf(values),
     jwt: jwtOf(values),
     jwks: jwksOf(values),
+    identitySecret: values.IDENTITY_SECRET,
     userIsolationEnabled: values.USER_ISOLATION_ENABLED,
     registrationEnabled: values.REGISTRATION_ENABLED,
     host: values.HOST,
@@ -326,9 +333,10 @@ function withoutPassword(connection: string): string {
 /** The configuration as it may be printed or logged: every secret replaced, everything else as it is. */
 export function redacted(config: Config): Config {
   const url = (value: string | undefined) => (value === undefined ? undefined : withoutPassword(value));
-  const { database, jwt } = config;
+  const { database, jwt, identitySecret } = config;
   return {
     ...config,
+    identitySecret: identitySecret && hidden,
     database:
       database.kind === 'embedded'
         ? database

@@ -130,6 +130,27 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
       exitWith(await (await import('./backup.ts')).runBackupVerify(config(), directory, flags)),
     );
 
+  const identity = root.command('identity').description('keys that an application’s identities are verified with');
+  const secretFrom = (command: Command) =>
+    command
+      .option('--secret-file <file>', 'the secret is in this file (default: in IDENTITY_SECRET)')
+      .option('--secret-stdin', 'the secret comes on standard input');
+  secretFrom(
+    verb(
+      identity,
+      'install',
+      'accept identities signed with a secret; a key that is there stays good, until it is removed',
+      'ringfence identity install --secret-file identity-secret',
+    ),
+  ).action(async (flags) => (await import('./identity.ts')).runIdentityInstall(config(), flags));
+  secretFrom(
+    verb(identity, 'list', 'show the keys’ ids, and which is the secret’s', 'ringfence identity list --json'),
+  ).action(async (flags) => (await import('./identity.ts')).runIdentityList(config(), flags));
+  verb(identity, 'remove', 'refuse from now on what a key has signed', 'ringfence identity remove 0f3c5a7e9b1d2f40')
+    .argument('<key>', 'its id: `ringfence identity list`')
+    .option('--yes', 'also when it is the only one')
+    .action(async (key, flags) => (await import('./identity.ts')).runIdentityRemove(config(), key, flags));
+
   verb(root, 'status', 'show how far the rollout is, from another terminal as well', 'ringfence status --watch')
     .option('--watch', 'again and again, until interrupted')
     .action(async (flags) => (await import('./status.ts')).runStatus(config(), flags));

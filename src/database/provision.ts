@@ -4,7 +4,8 @@
  */
 import { hkdfSync } from 'node:crypto';
 import pg from 'pg';
-import { deriveIdentityKey, identityKeyPads } from '../isolation/identity.ts';
+import { deriveIdentityKey } from '../isolation/identity.ts';
+import { putIdentityKey } from '../rollout/identity-keys.ts';
 import { type OwnerConnection, withOwner, withSchemaLock } from './owner.ts';
 
 export const appRole = 'ringfence_app';
@@ -44,13 +45,7 @@ export async function provision(ownerUrl: string, secret: string, ownLogins = fa
 
 /** Installs the key derived from the secret and forgets all but the newest two. */
 export async function installIdentityKey(owner: OwnerConnection, secret: string): Promise<void> {
-  const identityKey = deriveIdentityKey(secret);
-  const { inner, outer } = identityKeyPads(identityKey);
-  await owner.query(
-    `insert into ringfence.identity_keys (key_id, inner_pad, outer_pad) values ($1, $2, $3)
-     on conflict (key_id) do update set created_at = clock_timestamp()`,
-    [identityKey.keyId, inner, outer],
-  );
+  await putIdentityKey(owner, deriveIdentityKey(secret));
   await owner.query(
     `delete from ringfence.identity_keys where key_id not in (
        select key_id from ringfence.identity_keys order by created_at desc limit $1

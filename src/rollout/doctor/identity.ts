@@ -41,7 +41,7 @@ export async function checkIdentity(client: ClientBase, { appRole }: Subject): P
   const { count = 0, newest = null } = keys.rows[0] ?? {};
   if (count === 0) {
     const remedy =
-      'put the key there that your application signs with (docs/rollout.md, "How the new application connects"); our own server does so when it starts';
+      'put the key in that your application signs with: `ringfence identity install`; our own server does so when it starts';
     findings.push(
       fail('identity-keys', 'ringfence.identity_keys', 'is empty: every identity is refused with RF002', remedy),
     );
