@@ -23,6 +23,14 @@ ${rows.join('\n')}
 To replace the secret, set \`JWT_SECRET_KEY\` to the new one and \`JWT_SECRET_KEY_PREVIOUS\` to the old one: tokens signed with
 either are accepted, refresh tokens included, and Postgres keeps the identity keys of both. Whoever has not refreshed a
 session by the time the old one is taken away logs in again.
+
+## Behind a pooler
+
+\`DATABASE_APP_URL\` and \`DATABASE_SYSTEM_URL\` may lead through PgBouncer, in transaction mode too; every transaction forgets what
+the one before left on its session. \`DATABASE_URL\` has to lead to Postgres itself: migrations and the rollout hold locks for
+the length of a session. Since the pooler hides which backend serves a transaction, identities are bound to time alone
+(two minutes, on whichever connection), and statements are not prepared by name. \`npm run proof -- --only faults\` tries it with the pgbouncer in PATH
+(1.18 so far).
 `;
 }
 

@@ -1,4 +1,5 @@
 /** All parts, in the order in which they are run. */
+import { part as faults } from './faults.ts';
 import { part as frame } from './frame.ts';
 import { part as fuzz } from './fuzz.ts';
 import { part as hostileSql } from './hostile-sql.ts';
@@ -6,4 +7,4 @@ import { part as oracle } from './oracle.ts';
 import type { ProofPart } from './part.ts';
 import { part as twin } from './twin.ts';
 
-export const parts: readonly ProofPart[] = [oracle, twin, frame, hostileSql, fuzz];
+export const parts: readonly ProofPart[] = [oracle, twin, frame, hostileSql, faults, fuzz];

@@ -7,6 +7,8 @@ export interface WireRequest {
   readonly target: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string | undefined;
+  /** Makes the client go away in the middle of the request. */
+  readonly signal?: AbortSignal;
 }
 
 export interface WireAnswer {
@@ -32,7 +34,7 @@ export function openClient(url: string): Client {
     get answered() {
       return answered;
     },
-    send: ({ method, target, headers, body }) =>
+    send: ({ method, target, headers, body, signal }) =>
       new Promise((resolve, reject) => {
         const outgoing = request(
           {
@@ -42,6 +44,7 @@ export function openClient(url: string): Client {
             method,
             path: target,
             timeout: timeoutMs,
+            ...(signal ? { signal } : {}),
             headers: {
               ...headers,
               ...(body === undefined ? {} : { 'content-length': Buffer.byteLength(body) }),

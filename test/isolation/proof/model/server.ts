@@ -9,7 +9,7 @@ import { openIsolation, type ProductIsolation } from '../../../../src/database/i
 import { withOwner } from '../../../../src/database/owner.ts';
 import { appRole, closeDatabase, roleUrl, systemRole } from '../../../../src/database/provision.ts';
 import { createApp } from '../../../../src/http/app.ts';
-import type { SecurityLog } from '../../../../src/log.ts';
+import type { Logs } from '../../../../src/log.ts';
 import { statement, withDatabase } from '../../../support/postgres.ts';
 import { testSecret } from '../../../support/templates.ts';
 import type { ProofContext } from '../part.ts';
@@ -31,13 +31,28 @@ export interface ModelServer {
   close(): Promise<void>;
 }
 
-const poolSize = 5;
+/** What the faults put between the server and its surroundings. */
+export interface Wiring {
+  readonly poolSize: number;
+  /** Leads a log-in through whatever stands between. */
+  readonly through: (url: string) => string;
+  readonly logs: Pick<Logs, 'log' | 'securityLog'>;
+  readonly onIdleError: (error: Error) => void;
+}
+
+const usual: Wiring = {
+  poolSize: 5,
+  through: (url) => url,
+  logs: { log: pino({ level: 'silent' }), securityLog: { event: () => {} } },
+  onIdleError: () => {},
+};
 const quietDeadlineMs = 10_000;
 
 /** @param prepare is shown the application before it listens; to plant a defect in it */
 export async function openModelServer(
   { postgresUrl, templates }: Pick<ProofContext, 'postgresUrl' | 'templates'>,
   prepare: (app: App, databaseUrl: string) => void = () => {},
+  { poolSize, through, logs, onIdleError }: Wiring = usual,
 ): Promise<ModelServer> {
   const template = templates.isolated;
   if (template === undefined) throw new Error('there is no template called isolated');
@@ -53,17 +68,18 @@ export async function openModelServer(
     PORT: '0',
   });
   const opened = openIsolation({
-    appUrl: roleUrl(databaseUrl, appRole, testSecret),
-    systemUrl: roleUrl(databaseUrl, systemRole, testSecret),
+    appUrl: through(roleUrl(databaseUrl, appRole, testSecret)),
+    systemUrl: through(roleUrl(databaseUrl, systemRole, testSecret)),
     poolSize,
     secret: testSecret,
     enforcement: 'on',
+    onIdleError,
   });
   const { isolation } = opened;
   const underWay = countUnderWay(isolation);
-  const securityLog: SecurityLog = { event: () => {} };
+  const { log, securityLog } = logs;
   const access = createAccess({ config, secret: testSecret, isolation, securityLog, clock: systemClock });
-  const app = await createApp({ config, log: pino({ level: 'silent' }), securityLog, isolation, ...access });
+  const app = await createApp({ config, log, securityLog, isolation, ...access });
   let answered = 0;
   // Hooks of one kind run in their order: when this one does, the watch for hidden rows has been told.
   app.addHook('onResponse', async () => {

@@ -4,7 +4,7 @@ import { accountTables, ownedTables } from '../../../../src/isolation/owned-tabl
 import type { ProofContext } from '../part.ts';
 import { guessedIds, names } from './choice.ts';
 import { type Client, openClient } from './client.ts';
-import { type App, type ModelServer, openModelServer } from './server.ts';
+import { type App, type ModelServer, openModelServer, type Wiring } from './server.ts';
 
 export interface World {
   readonly name: string;
@@ -21,8 +21,9 @@ export async function openWorld(
   context: Pick<ProofContext, 'postgresUrl' | 'templates'>,
   name: string,
   prepare?: (app: App, databaseUrl: string) => void,
+  wiring?: Wiring,
 ): Promise<World> {
-  const server = await openModelServer(context, prepare);
+  const server = await openModelServer(context, prepare, wiring);
   const client = openClient(server.url);
   const database = new pg.Client({ connectionString: server.databaseUrl });
   await database.connect();
@@ -130,7 +131,7 @@ export function plantingOf(userId: string, ids: readonly string[], nameOf: (i: n
 /** Owner → table → how many rows there are and a hash over them: the world as a frame around what somebody does. */
 export type Frame = ReadonlyMap<string, string>;
 
-const framed = [
+export const framed = [
   ...ownedTables.map(({ table }) => ({ table, column: 'user_id' })),
   ...accountTables.map(({ table, column }) => ({ table, column })),
 ];
