@@ -1,9 +1,6 @@
 /** The command line as a child process that can be killed. */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /**
@@ -11,8 +8,6 @@ import { fileURLToPath } from 'node:url';
  * the whole form of the tests makes some ten thousand.
  */
 const program = fileURLToPath(new URL('../../src/cli.ts', import.meta.url));
-const compiled = mkdtempSync(join(tmpdir(), 'ringfence-rollout-compiled-'));
-process.once('exit', () => rmSync(compiled, { recursive: true, force: true }));
 
 /** Of one command on a few thousand rows, on a machine that has other things to do. */
 const deadlineMs = 180_000;
@@ -31,7 +26,8 @@ export interface Running {
 }
 
 /** Settings of whoever runs the tests must not reach the program. */
-const shellEnv = { PATH: process.env.PATH ?? '', HOME: process.env.HOME ?? '' };
+const { PATH = '', HOME = '', NODE_COMPILE_CACHE = '' } = process.env;
+const shellEnv = { PATH, HOME, NODE_COMPILE_CACHE };
 
 export function startCommand(
   args: readonly string[],
@@ -39,7 +35,7 @@ export function startCommand(
   directory: string,
 ): Running {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', program, ...args], {
-    env: { ...shellEnv, NODE_COMPILE_CACHE: compiled, ...env },
+    env: { ...shellEnv, ...env },
     cwd: directory,
     // Of a session of its own, as at another terminal.
     detached: true,

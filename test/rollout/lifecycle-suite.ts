@@ -1,17 +1,20 @@
-import { test } from 'vitest';
+import { afterAll, test } from 'vitest';
 import { lifecycle } from './lifecycle.ts';
-import { openServer } from './server.ts';
+import { openServer, type Server } from './server.ts';
 import type { Shape } from './shape.ts';
 import { Stage } from './stage.ts';
 
 /** One file a half, and of each two at a time: a rollout waits for half of its time. */
 export function testLifecycles(shapes: readonly Shape[]): void {
+  // Roles are the server's, so two shapes do not meet on one; the next one comes when the last has gone.
+  const servers: Server[] = [];
+  afterAll(() => Promise.all(servers.map((server) => server.stop())));
+
   test.concurrent.each(shapes.map((shape) => [shape.name, shape] as const))(
     '%s: isolated, taken back, isolated for good, taken back, with applications at work',
     { timeout: 600_000 },
     async (_, shape) => {
-      // Roles are the server's: two shapes do not meet on one.
-      const server = await openServer();
+      const server = servers.pop() ?? (await openServer());
       try {
         const stage = await Stage.open(shape, await server.fresh(shape), { writers: 2 });
         try {
@@ -20,7 +23,7 @@ export function testLifecycles(shapes: readonly Shape[]): void {
           await stage.close();
         }
       } finally {
-        await server.stop();
+        servers.push(server);
       }
     },
   );

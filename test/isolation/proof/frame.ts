@@ -17,7 +17,7 @@ import { addBystander, bystander } from './oracle.ts';
 import type { ProofContext, ProofPart, ProofResult } from './part.ts';
 
 const sizes = {
-  short: { cases: 10, steps: 60, users: 3, milliseconds: 60_000 },
+  short: { cases: 10, steps: 60, users: 3, milliseconds: 150_000 },
   full: { cases: 550, steps: 200, users: 3, milliseconds: 360_000 },
 } as const;
 

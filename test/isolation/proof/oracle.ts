@@ -17,7 +17,7 @@ const usersMax = 5;
 export const bystander = '0190bbbb-0000-7000-8000-000000000001';
 
 const sizes = {
-  short: { cases: 14, steps: 100, users: 3, milliseconds: 60_000 },
+  short: { cases: 14, steps: 100, users: 3, milliseconds: 150_000 },
   full: { cases: 350, steps: 200, users: usersMax, milliseconds: 420_000 },
 } as const;
 

@@ -3,7 +3,7 @@ import { alter, contextInVitest, defects, putFilterBack, takeFilterAway } from '
 import { part, runTwin } from './twin.ts';
 
 const minutes = 60_000;
-const below = { cases: 1, steps: 1, crowd: 100, milliseconds: 1_000, shrink: false };
+const below = { cases: 1, steps: 1, crowd: 100, milliseconds: 60_000, shrink: false };
 const above = { cases: 60, steps: 100, crowd: 100, milliseconds: 60_000, shrink: false };
 
 afterEach(putFilterBack);
