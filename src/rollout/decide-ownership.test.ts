@@ -92,6 +92,23 @@ test('owners go down references to any depth, required and cascading ones first'
   expect(decision.ownership.owned.map(({ table }) => table).indexOf('public.c')).toBe(3);
 });
 
+test('in a cycle, what leads out of it is asked first', async () => {
+  const decision = await decide(`
+    create table teams (id int primary key, user_id uuid not null);
+    create table documents (id int primary key, current_id int not null, team_id int not null references teams);
+    create table revisions (id int primary key, document_id int not null references documents on delete cascade);
+    alter table documents add foreign key (current_id) references revisions on delete cascade;
+  `);
+  const documents = decision.ownership.owned.find(({ table }) => table === 'public.documents');
+  expect(documents?.sources).toMatchObject([
+    { reference: { table: 'public.teams' } },
+    { reference: { table: 'public.revisions' } },
+  ]);
+  expect(documents?.reason).toBe(
+    'the owner of public.teams by team_id, else the owner of public.revisions by current_id',
+  );
+});
+
 test('customer_id that refers to something else than users is a reference, not an owner', async () => {
   const decision = await decide(`
     create table customers (id int primary key, user_id uuid);

@@ -8,7 +8,7 @@ import { type Finding, fail } from './finding.ts';
 import { legacyRolesOf } from './legacy-roles.ts';
 import { type Context, describeSource, ownSources, referenceOf } from './own-sources.ts';
 import type { OwnedTable, OwnerSource, Ownership, UnownedTable } from './ownership.ts';
-import { parentsFirst } from './parents-first.ts';
+import { parentsFirst, straightFirst } from './parents-first.ts';
 import type { RolloutConfig } from './rollout-config.ts';
 import { findUsers } from './users-table.ts';
 
@@ -39,7 +39,7 @@ export async function decideOwnership(client: ClientBase, catalog: Catalog, conf
   for (const table of tables) refuseCrossing(context, table, owned);
   const ownership: Ownership = {
     users,
-    owned: parentsFirst(drafts),
+    owned: parentsFirst(drafts.map((table) => settled(context, table, drafts))),
     unowned,
     legacyRoles: legacyRolesOf(catalog, [...owned], config.legacyRoles),
     quarantineOwner,
@@ -129,12 +129,14 @@ function unownedTables(
   return unowned;
 }
 
+type Draft = Omit<OwnedTable, 'reason'>;
+
 function draft(
   context: Context,
   table: Table,
   byColumn: ReadonlyMap<TableLabel, readonly OwnerSource[]>,
   owned: ReadonlySet<TableLabel>,
-): OwnedTable {
+): Draft {
   const declared = context.config.tables[table.label]?.owner !== undefined;
   const own = byColumn.get(table.label) ?? [];
   const isAccount = context.users?.table === table.label || context.config.tables[table.label]?.class === 'account';
@@ -152,8 +154,14 @@ function draft(
     key: table.primaryKey?.columns ?? [],
     references: isAccount ? [] : parents.map(referenceOf),
     partitions: table.partitions,
-    reason: reasonFor(own, fromParents, column.adopted, declared),
   };
+}
+
+/** The operator's order stands. */
+function settled({ config }: Context, table: Draft, drafts: readonly Draft[]): OwnedTable {
+  const declared = config.tables[table.table]?.owner !== undefined;
+  const sources = declared ? table.sources : straightFirst(table, drafts);
+  return { ...table, sources, reason: reasonFor(table, sources, declared) };
 }
 
 /** A column that may be empty leaves rows over, for which a parent may know the owner. */
@@ -189,16 +197,9 @@ function parentSources(table: Table, parents: readonly ForeignKey[]): OwnerSourc
     .map((fk) => ({ kind: 'reference', reference: referenceOf(fk) }));
 }
 
-function reasonFor(
-  own: readonly OwnerSource[],
-  parents: readonly OwnerSource[],
-  adopted: boolean,
-  declared: boolean,
-): string {
-  const said = own.map(describeSource);
-  if (adopted) return `${said.join(', ')}: kept as it is`;
-  const all = [...said, ...parents.map(describeSource)];
-  const way = all.length > 0 ? all.join(', else ') : 'nobody: quarantine';
+function reasonFor({ adopted, ownerColumn }: Draft, sources: readonly OwnerSource[], declared: boolean): string {
+  if (adopted) return `the user's id in ${ownerColumn}: kept as it is`;
+  const way = sources.length > 0 ? sources.map(describeSource).join(', else ') : 'nobody: quarantine';
   return declared ? `${way} (configuration)` : way;
 }
 
