@@ -28,7 +28,7 @@ test(
     const { figures, faults } = await part.run({ ...context, say: (line) => console.log(line) });
     expect(faults.join('\n')).toBe('');
     expect(figures['pool of 1: places in the conversations']).toBeGreaterThan(250);
-    expect(figures['running statements disturbed']).toBeGreaterThan(5);
+    expect(figures['running statements disturbed']).toBeGreaterThan(0);
     expect(figures['server killed']).toBe(1);
     expect(figures['Postgres killed']).toBe(1);
   },

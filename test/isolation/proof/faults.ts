@@ -16,16 +16,27 @@ const sizes = {
   short: {
     strikes: { requests: 'short', strikes: 40, milliseconds: 4_000 },
     behindPgbouncer: { requests: 'short', strikes: 15, milliseconds: 2_000 },
+    during: 6_000,
     rounds: 20,
     kills: 1,
   },
   full: {
     strikes: { requests: 'all', strikes: Number.POSITIVE_INFINITY, milliseconds: 40_000 },
     behindPgbouncer: { requests: 'all', strikes: Number.POSITIVE_INFINITY, milliseconds: 15_000 },
+    during: 40_000,
     rounds: 200,
     kills: 5,
   },
-} as const satisfies Record<string, { strikes: CutsSize; behindPgbouncer: CutsSize; rounds: number; kills: number }>;
+} as const satisfies Record<ProofContext['size'], Size>;
+
+interface Size {
+  readonly strikes: CutsSize;
+  readonly behindPgbouncer: CutsSize;
+  /** For statements that are disturbed while they run, in milliseconds. */
+  readonly during: number;
+  readonly rounds: number;
+  readonly kills: number;
+}
 
 const faultsShownMax = 8;
 
@@ -43,11 +54,11 @@ async function onStage(context: ProofContext, poolSize: number, checks: readonly
 }
 
 async function runFaults(context: ProofContext): Promise<ProofResult> {
-  const { strikes, behindPgbouncer, rounds, kills } = sizes[context.size];
+  const { strikes, behindPgbouncer, during, rounds, kills } = sizes[context.size];
   const steps: Record<string, () => Promise<Found | Found[]>> = {
     'pool of one': () => strikeEverywhere(context, strikes, { poolSize: 1 }),
     'pool of four': () => strikeEverywhere(context, strikes, { poolSize: 4 }),
-    'running statements': () => happenDuring(context, { poolSize: 1 }),
+    'running statements': () => happenDuring(context, { poolSize: 1 }, during),
     scopes: () => onStage(context, 1, [useDeadHandles, leaveThings, jumpInTime]),
     'contexts and keys': () =>
       onStage(context, 4, [(stage) => crossContexts(stage, rounds), (stage) => rotateKeys(stage, rounds)]),

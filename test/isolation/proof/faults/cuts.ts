@@ -48,7 +48,7 @@ export async function strikeEverywhere(
     }
     tally.strikes = cases.length;
     const started = performance.now();
-    for (const one of shuffled(cases, context.seed).slice(0, size.strikes)) {
+    for (const one of new Random(context.seed).shuffled(cases).slice(0, size.strikes)) {
       if (context.signal.aborted || performance.now() - started > size.milliseconds || faults.length > 0) break;
       const expected = known.get(one.request.name);
       if (!expected) throw new Error(`nothing is known of ${one.request.name}`);
@@ -73,12 +73,6 @@ export async function strikeEverywhere(
 
 function named(figures: Record<string, number | string>, { poolSize }: StageOptions): Found['figures'] {
   return Object.fromEntries(Object.entries(figures).map(([what, figure]) => [`pool of ${poolSize}: ${what}`, figure]));
-}
-
-function shuffled<T>(items: readonly T[], seed: number): T[] {
-  const random = new Random(seed);
-  const keyed = items.map((item) => ({ item, key: random.next() }));
-  return keyed.sort((a, b) => a.key - b.key).map(({ item }) => item);
 }
 
 function nameOf({ request, from, place, kind }: Case, poolSize: number): string {
