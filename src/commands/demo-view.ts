@@ -115,6 +115,8 @@ export function demoView(output: Output, now: () => number): DemoView {
           progress = null;
           line(`  in ${durationText(event.milliseconds)}${figures.length > 0 ? `; ${sumsText(figures)}` : ''}`);
           return;
+        case 'part':
+          return line(`  ${event.what} …`);
         case 'run':
           return run(event.event);
         case 'figures':

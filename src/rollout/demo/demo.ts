@@ -24,6 +24,8 @@ export type Stage = 'fill' | 'before' | 'isolate' | 'verify' | 'look' | 'rollbac
 export type DemoEvent =
   | { readonly kind: 'stage'; readonly stage: Stage }
   | { readonly kind: 'stageDone'; readonly stage: Stage; readonly milliseconds: number }
+  /** A part of a stage that takes a while and has nothing to show meanwhile. */
+  | { readonly kind: 'part'; readonly what: string }
   | { readonly kind: 'run'; readonly event: RunEvent }
   /** Some times a second while the old application is at work. */
   | { readonly kind: 'figures'; readonly figures: readonly Figures[] }
@@ -85,7 +87,8 @@ export async function runDemo(options: DemoOptions): Promise<DemoResult> {
   const stages = startStages(options);
   const tally = startPhases();
   const amounts = amountsOf(options.rows);
-  await stages.run('fill', () => fillLegacyDatabase(url, amounts, role));
+  await stages.run('fill', () => fillLegacyDatabase(url, amounts, role, (what) => onEvent({ kind: 'part', what })));
+  onEvent({ kind: 'part', what: 'a hash of every row, to compare with in the end' });
   const before = await contentOf(url);
   signal.throwIfAborted();
   const application = await startInBackground(urlOf(url, role), amounts);

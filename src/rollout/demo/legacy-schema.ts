@@ -31,6 +31,8 @@ export const legacyTables = {
   comments: ['id', 'task_id', 'written_by', 'body', 'written_at'],
 } as const;
 export type LegacyTable = keyof typeof legacyTables;
+/** Referenced ones first. */
+const tablesInOrder: readonly LegacyTable[] = ['users', 'projects', 'tasks', 'comments'];
 
 const tables = `
 create table public.users (
@@ -58,22 +60,22 @@ create table public.comments (
   written_at timestamptz not null default clock_timestamp()
 );`;
 
-function rowsOf({ users, projects, tasks, comments }: Amounts): readonly string[] {
-  return [
-    `insert into public.users (id, email, password_hash)
+function rowsOf({ users, projects, tasks, comments }: Amounts): Readonly<Record<LegacyTable, string>> {
+  return {
+    users: `insert into public.users (id, email, password_hash)
      select n, case n when 1 then 'ann@example.com' when 2 then 'bob@example.com' else 'user' || n || '@example.com' end, md5(n::text)
      from generate_series(1, ${users}) n`,
-    `insert into public.projects (id, owner_id, name)
+    projects: `insert into public.projects (id, owner_id, name)
      select n, case when n % ${unclaimedEvery} <> 0 then 1 + (n - 1) % ${users} end, 'Project ' || n
      from generate_series(1, ${projects}) n`,
-    `insert into public.tasks (id, project_id, title, done, created_at)
+    tasks: `insert into public.tasks (id, project_id, title, done, created_at)
      select n, 1 + (n - 1) % ${projects}, 'Task ' || n, n % 3 = 0, timestamptz '2026-01-01Z' + n * interval '1 minute'
      from generate_series(1, ${tasks}) n`,
-    `insert into public.comments (id, task_id, written_by, body, written_at)
+    comments: `insert into public.comments (id, task_id, written_by, body, written_at)
      select n, 1 + (n - 1) % ${tasks}, 'user' || n % 97, 'Comment ' || n || ': what was said about this task',
        timestamptz '2026-02-01Z' + n * interval '1 second'
      from generate_series(1, ${comments}) n`,
-  ];
+  };
 }
 
 const keys = `
@@ -88,19 +90,30 @@ alter table public.comments add primary key (id),
   add constraint comments_task_id_fkey foreign key (task_id) references public.tasks on delete cascade;
 create index comments_task_id_idx on public.comments (task_id);`;
 
-/** Rows first, keys after them: the shortest way to a filled database. */
-export async function fillLegacyDatabase(url: string, amounts: Amounts, role: LegacyRole): Promise<void> {
+/** Rows first, keys after them: the shortest way to a filled database. @param say what is being done now */
+export async function fillLegacyDatabase(
+  url: string,
+  amounts: Amounts,
+  role: LegacyRole,
+  say: (what: string) => void,
+): Promise<void> {
   await withConnection(url, 'demo', async (client) => {
     await client.query("set maintenance_work_mem = '256MB'");
     await client.query(tables);
-    for (const statement of rowsOf(amounts)) await client.query(statement);
+    const statements = rowsOf(amounts);
+    for (const table of tablesInOrder) {
+      say(`rows of ${table}`);
+      await client.query(statements[table]);
+    }
+    say('keys, references and indexes');
     await client.query(keys);
-    for (const table of ['users', 'projects', 'tasks', 'comments'] as const) {
+    for (const table of tablesInOrder) {
       await client.query(
         `select setval(pg_get_serial_sequence('public.${table}', 'id'), (select max(id) from public.${table}))`,
       );
     }
     await admit(client, role);
+    say('vacuum and statistics');
     await client.query('vacuum analyze public.users, public.projects, public.tasks, public.comments');
   });
 }
