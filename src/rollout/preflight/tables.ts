@@ -87,8 +87,8 @@ function triggersOf(table: Table): Finding[] {
         warn(
           'update-trigger',
           object,
-          'It fires on any UPDATE. The backfill does not fire it: it sets session_replication_role.',
-          'Make sure that nothing depends on its having seen the change of the owner column.',
+          'It fires on any UPDATE. The backfill keeps it from firing with session_replication_role, where this role may set that. While the old application is at work it does fire when a row follows its parent to another user: it sees an update that changes the owner column and nothing else.',
+          'Where that is too much, let it pass over what triggers do (`when (pg_trigger_depth() = 0)`) until the seal.',
         ),
       ];
     });
