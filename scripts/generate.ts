@@ -11,7 +11,7 @@ import { isolationMigration } from '../src/database/isolation-migration.ts';
 import { migrateUp } from '../src/database/migrations.ts';
 import { withOwner } from '../src/database/owner.ts';
 import { dumpSchema } from '../src/database/schema-dump.ts';
-import { configurationPage, errorsPage } from './reference-pages.ts';
+import { configurationPage, errorsPage, securityPage } from './reference-pages.ts';
 import { rowTypes } from './row-types.ts';
 
 const check = process.argv.includes('--check');
@@ -30,6 +30,7 @@ function produce(path: string, text: string): void {
 
 produce('docs/configuration.md', configurationPage());
 produce('docs/errors.md', errorsPage());
+produce('docs/security.md', securityPage(readFileSync(at('docs/security.md'), 'utf8')));
 
 const dataDir = mkdtempSync(join(tmpdir(), 'ringfence-generate-'));
 // As root, Postgres runs as another user, who has to pass through; else its cluster would lie elsewhere and stay there.

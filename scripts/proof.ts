@@ -1,6 +1,6 @@
 /**
- * `npm run proof`: shows that isolation holds, at full size. It starts a Postgres of its own, runs every part, prints what
- * was done and what was found, and leaves nothing behind. Exit code 1 with any fault.
+ * `npm run proof`: shows that isolation holds, at full size. Each part runs in a process and on a Postgres of its own, two at
+ * a time; one that measures time runs alone. Prints what was done and found, and leaves nothing behind. Exit code 1 with any fault.
  */
 import { chmodSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -10,12 +10,16 @@ import { startEmbeddedPostgres } from '../src/database/embedded.ts';
 import type { ProofContext, ProofPart } from '../test/isolation/proof/part.ts';
 import { parts } from '../test/isolation/proof/parts.ts';
 import { buildTemplates } from '../test/support/build-templates.ts';
+import { runInProcesses } from './proof-processes.ts';
+import { closingPage, type PartReport, printPart, reportOf } from './proof-report.ts';
 
-const usage = `npm run proof -- [--only PART] [--seed NUMBER] [--short]
+const usage = `npm run proof -- [--only PART] [--seed NUMBER] [--path PATH] [--short] [--json]
 
   --only    one part: ${parts.map(({ name }) => name).join(', ')}
   --seed    what everything random comes from (default: drawn, and printed)
-  --short   the size that the tests run`;
+  --path    one case of it, as a fault names it; with --only
+  --short   the size that the tests run
+  --json    the same as one JSON document, on standard output`;
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
@@ -23,7 +27,9 @@ const { values } = parseArgs({
   options: {
     only: { type: 'string' },
     seed: { type: 'string' },
+    path: { type: 'string' },
     short: { type: 'boolean', default: false },
+    json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   },
 });
@@ -33,45 +39,38 @@ if (values.help) {
 }
 const chosen = values.only === undefined ? parts : parts.filter(({ name }) => name === values.only);
 const seed = values.seed === undefined ? Math.floor(Math.random() * 2 ** 31) : Number(values.seed);
-if (chosen.length === 0 || !Number.isInteger(seed)) {
+if (chosen.length === 0 || !Number.isInteger(seed) || (values.path !== undefined && chosen.length > 1)) {
   console.error(usage);
   process.exit(2);
 }
 
 const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort());
-const dataDir = mkdtempSync(join(tmpdir(), 'ringfence-proof-'));
-// As root, Postgres runs as another user, who has to pass through.
-chmodSync(dataDir, 0o711);
-const postgres = await startEmbeddedPostgres({ dataDir, durable: false, settings: { max_connections: '200' } });
-try {
-  const context: ProofContext = {
-    size: values.short ? 'short' : 'full',
-    seed,
-    postgresUrl: postgres.url,
-    templates: await buildTemplates(postgres.url),
-    say,
-    signal: interrupted.signal,
-  };
-  console.log(`seed ${seed}, ${context.size} size`);
-  let faults = 0;
-  for (const part of chosen) faults += await runPart(part, context);
-  console.log(faults === 0 ? '\nIt holds.' : `\n${faults} faults.`);
-  process.exitCode = faults === 0 ? 0 : 1;
-} finally {
-  await postgres.stop();
-  rmSync(dataDir, { recursive: true, force: true });
-}
+const run = { size: values.short ? 'short' : 'full', seed, say, signal: interrupted.signal } as const;
+const started = performance.now();
+const [only] = chosen;
+const done = (part: PartReport) => values.json || printPart(part);
+const results = chosen.length === 1 && only ? [await runHere(only)] : await runInProcesses(chosen, run, done);
+const report = reportOf(results, { ...run, seconds: (performance.now() - started) / 1000 });
+console.log(values.json ? JSON.stringify(report, null, 2) : closingPage(report));
+process.exitCode = report.holds ? 0 : 1;
 
-async function runPart(part: ProofPart, context: ProofContext): Promise<number> {
-  const started = performance.now();
-  const { figures, faults } = await part.run(context);
-  const seconds = (performance.now() - started) / 1000;
-  console.log(`\n${faults.length === 0 ? 'holds' : 'FAILS'}  ${part.name}: ${part.title} (${seconds.toFixed(1)} s)`);
-  for (const [name, value] of Object.entries(figures)) {
-    const text = typeof value === 'number' ? value.toLocaleString('en').replaceAll(',', ' ') : value;
-    console.log(`  ${name.padEnd(44)}${text}`);
+async function runHere(part: ProofPart): Promise<PartReport> {
+  const dataDir = mkdtempSync(join(tmpdir(), 'ringfence-proof-'));
+  // As root, Postgres runs as another user, who has to pass through.
+  chmodSync(dataDir, 0o711);
+  const postgres = await startEmbeddedPostgres({ dataDir, durable: false, settings: { max_connections: '200' } });
+  try {
+    const templates = await buildTemplates(postgres.url);
+    const context: ProofContext = { ...run, path: values.path, postgresUrl: postgres.url, templates };
+    const since = performance.now();
+    const { figures, faults } = await part.run(context);
+    const { name, title } = part;
+    const result = { name, title, seconds: (performance.now() - since) / 1000, figures, faults };
+    done(result);
+    return result;
+  } finally {
+    await postgres.stop();
+    rmSync(dataDir, { recursive: true, force: true });
   }
-  for (const fault of faults) console.log(`  ! ${fault}`);
-  return faults.length;
 }

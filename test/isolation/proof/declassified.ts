@@ -36,7 +36,8 @@ const shown: Readonly<Record<DeclassifiedName, Shown>> = {
   'sizes-of-tables': {
     statement: "select reltuples, relpages from pg_class where oid = 'tasks'::regclass",
     where: /reltuples|relpages|relallvisible|pg_class|_size\(/,
-    mask: withoutNumbers,
+    // pg_size_pretty changes the unit with the size.
+    mask: (line) => withoutNumbers(line).replace(/# (?:bytes|[kMG]B)/g, '# bytes'),
   },
   'transaction-numbers': {
     statement: 'select txid_current()',

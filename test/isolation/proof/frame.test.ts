@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest';
 import { part, runFrame } from './frame.ts';
-import { alter, contextInVitest, defects, putFilterBack, takeFilterAway } from './model/in-vitest.ts';
+import { alter, contextInVitest, defects } from './model/in-vitest.ts';
+import { putFilterBack, takeFilterAway } from './model/owner-filter.ts';
 
 const minutes = 60_000;
 // One who acts: between several, what one of them sees of another ends a case before anything is touched.

@@ -18,7 +18,7 @@ import type { ProofContext, ProofPart, ProofResult } from './part.ts';
 
 const sizes = {
   short: { cases: 10, steps: 60, users: 3, milliseconds: 150_000 },
-  full: { cases: 550, steps: 200, users: 3, milliseconds: 360_000 },
+  full: { cases: 550, steps: 200, users: 3, milliseconds: 1_500_000 },
 } as const;
 
 interface Size {

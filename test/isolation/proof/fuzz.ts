@@ -15,7 +15,7 @@ import { type Memory, startTarget, type Target } from './fuzz/server.ts';
 import { openSlowly } from './fuzz/slow.ts';
 import { type Fault, Tally } from './fuzz/tally.ts';
 import { deadlineMs } from './fuzz/wire.ts';
-import type { ProofContext, ProofPart, ProofResult } from './part.ts';
+import { type ProofContext, type ProofPart, type ProofResult, replayOf } from './part.ts';
 
 export interface FuzzOptions {
   /** Routes to attack; all by default. */
@@ -232,10 +232,7 @@ function sentence(
   { operation, family, what, path, request, count }: Fault & { count: number },
   context: ProofContext,
 ): string {
-  const replay =
-    path === undefined
-      ? ''
-      : `\n    replay: RINGFENCE_FUZZ_CASE=${path} npm run proof -- --only fuzz --seed ${context.seed}`;
+  const replay = path === undefined ? '' : `\n    replay: ${replayOf('fuzz', context, String(path))}`;
   const sent = request === undefined ? '' : `\n    request: ${request}`;
   return `${operation} (${family}, ${count} times): ${what}${sent}${replay}`;
 }
@@ -243,8 +240,5 @@ function sentence(
 export const part: ProofPart = {
   name: 'fuzz',
   title: 'whatever is sent from outside: no 5xx, no hang, no leak, nothing of others shown or changed',
-  run: (context) => {
-    const given = process.env.RINGFENCE_FUZZ_CASE;
-    return runFuzz(context, given === undefined ? {} : { path: Number(given) });
-  },
+  run: (context) => runFuzz(context, context.path === undefined ? {} : { path: Number(context.path) }),
 };

@@ -24,6 +24,6 @@ const sizes = {
 export const part = {
   name: 'hostile-sql',
   title: 'SQL of one’s own, as the application’s role, shows nothing of others and changes nothing of theirs',
-  run: (context: ProofContext & { readonly path?: string }) =>
+  run: (context: ProofContext) =>
     context.path === undefined ? runHostileSql(context, sizes[context.size]) : replayHostileSql(context, context.path),
 } satisfies ProofPart;

@@ -1,6 +1,7 @@
 import pg from 'pg';
 import { afterEach, expect, test } from 'vitest';
-import { contextInVitest, defects, putFilterBack, takeFilterAway } from './model/in-vitest.ts';
+import { contextInVitest, defects } from './model/in-vitest.ts';
+import { putFilterBack, takeFilterAway } from './model/owner-filter.ts';
 import { routeModels } from './model/routes.ts';
 import { modelledRoutes } from './model/surface.ts';
 import { openWorld } from './model/world.ts';

@@ -18,7 +18,7 @@ export const bystander = '0190bbbb-0000-7000-8000-000000000001';
 
 const sizes = {
   short: { cases: 14, steps: 100, users: 3, milliseconds: 150_000 },
-  full: { cases: 350, steps: 200, users: usersMax, milliseconds: 420_000 },
+  full: { cases: 350, steps: 200, users: usersMax, milliseconds: 1_500_000 },
 } as const;
 
 interface Size {

@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from 'vitest';
-import { alter, contextInVitest, defects, putFilterBack, takeFilterAway } from './model/in-vitest.ts';
+import { alter, contextInVitest, defects } from './model/in-vitest.ts';
+import { putFilterBack, takeFilterAway } from './model/owner-filter.ts';
 import { part, runTwin } from './twin.ts';
 
 const minutes = 60_000;

@@ -1,5 +1,7 @@
 /** HTTP/1.1 by hand over one connection that is kept: what a client library would correct, repair or refuse is sent. */
+
 import { connect, type Socket } from 'node:net';
+import { availableParallelism, loadavg } from 'node:os';
 
 export interface WireAnswer {
   readonly status: number;
@@ -15,6 +17,9 @@ export type Outcome = WireAnswer | 'closed' | 'hang' | 'malformed';
 
 /** A server that takes longer than this for one of our requests hangs. */
 export const deadlineMs = 20_000;
+
+/** A machine that is asked for four times what it has is late without hanging: the deadline grows with its load. */
+const patience = () => Math.max(1, (loadavg()[0] ?? 0) / (4 * availableParallelism()));
 
 /** @returns the first whole answer in the bytes and what follows it; undefined while there is none */
 export function readAnswer(
@@ -111,7 +116,7 @@ export class Wire {
           if (found.answer.status >= 200) return done(found.answer);
         }
       };
-      const timer = setTimeout(() => done('hang'), this.#deadlineMs);
+      const timer = setTimeout(() => done('hang'), this.#deadlineMs * patience());
       socket.on('data', (chunk: Buffer) => {
         this.#received = this.#received.length === 0 ? chunk : Buffer.concat([this.#received, chunk]);
         look(false);

@@ -2,7 +2,7 @@
 import { readFileSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { withOwner } from '../../../../src/database/owner.ts';
-import type { ProofContext, ProofResult } from '../part.ts';
+import { type ProofContext, type ProofResult, replayOf } from '../part.ts';
 import { reasonOf } from './explain.ts';
 import { type Attempt, makeAttempt } from './families.ts';
 import { Lane, type Observation } from './lane.ts';
@@ -88,7 +88,9 @@ async function runLane(
       const fault = await faultOf(attempt, seen, lane, tally);
       if (fault !== null) {
         const least = await shrink(attempt, lane);
-        report(`${fault}\n    ${describe(least)}\n    replay: ${replay(context.seed, plan.shape, number)}`);
+        report(
+          `${fault}\n    ${describe(least)}\n    replay: ${replayOf('hostile-sql', context, `${plan.shape}:${number}`)}`,
+        );
       }
       if (lane.lost) tally.lost += 1;
       if ((number + 1 - plan.from) % framesEvery === 0) {
@@ -101,9 +103,6 @@ async function runLane(
     await lane.close();
   }
 }
-
-const replay = (seed: number, shape: Shape, number: number) =>
-  `npm run proof -- --only hostile-sql --seed ${seed} --path ${shape}:${number}`;
 
 async function faultOf(attempt: Attempt, seen: Observation, lane: Lane, tally?: Tally): Promise<string | null> {
   if (seen.canary !== undefined) return `another user's data in an answer: …${seen.canary}…`;

@@ -2,7 +2,7 @@
 import fc from 'fast-check';
 import { v7 as uuidv7 } from 'uuid';
 import { hashPassword } from '../../../../src/access/password.ts';
-import type { ProofContext } from '../part.ts';
+import { type ProofContext, replayOf } from '../part.ts';
 import { passwords } from './choice.ts';
 import { Participant } from './participant.ts';
 import type { Step } from './play.ts';
@@ -46,7 +46,7 @@ function cumulative(routes: readonly ModelledRoute[]): number[] {
 
 export interface CheckOptions {
   readonly part: string;
-  readonly context: Pick<ProofContext, 'seed' | 'signal'>;
+  readonly context: Pick<ProofContext, 'seed' | 'signal' | 'path' | 'size'>;
   readonly runs: number;
   /** Running and shrinking end after this. */
   readonly milliseconds: number;
@@ -57,7 +57,7 @@ export interface CheckOptions {
 export interface Checked {
   /** One, with the least case that shows it and what replays it; or none. */
   readonly faults: readonly string[];
-  /** Says so when time was up before all cases were run. */
+  /** Says so when time was up before all cases were run: beside other tests, on a machine that has much else to do. */
   readonly figures: Readonly<Record<string, string>>;
 }
 
@@ -66,11 +66,13 @@ export async function checkCases<T extends Case>(
   run: (one: T) => Promise<string | undefined>,
   { part, context, runs, milliseconds, shrink = true }: CheckOptions,
 ): Promise<Checked> {
-  const path = process.env.RINGFENCE_PROOF_PATH;
+  const { path } = context;
+  let done = 0;
   let least: string | undefined;
   const property = fc.asyncProperty(arbitrary, async (one) => {
     context.signal.throwIfAborted();
     const fault = await run(one);
+    done += 1;
     if (fault === undefined) return;
     // Each failure is of a case that shrinking has made smaller than the one before.
     least = `${fault}\n(after ${one.steps.length} steps of ${one.users} users)`;
@@ -84,13 +86,17 @@ export async function checkCases<T extends Case>(
     markInterruptAsFailure: false,
     endOnFailure: !shrink,
   });
-  const figures = details.interrupted ? { 'cut short after': `${milliseconds / 1000} s` } : {};
-  if (!details.failed) return { faults: [], figures };
-  const replay = `npm run proof -- --only ${part} --seed ${context.seed}`;
-  const where = details.counterexamplePath;
+  const short = `${done} of ${runs} cases in ${milliseconds / 1000} s`;
+  const figures = details.interrupted ? { 'cut short': short } : {};
+  if (!details.failed) {
+    // At full size what was not tried is not shown, however well the rest went.
+    return { faults: details.interrupted && context.size === 'full' ? [`cut short: ${short}`] : [], figures };
+  }
   const reason = least ?? String(details.errorInstance);
-  const fault = `${reason}\nreplay: ${where === null ? '' : `RINGFENCE_PROOF_PATH=${where} `}${replay}`;
-  return { faults: [fault], figures };
+  return {
+    faults: [`${reason}\nreplay: ${replayOf(part, context, details.counterexamplePath ?? undefined)}`],
+    figures,
+  };
 }
 
 const sessionsAtStart = 3;

@@ -1,6 +1,5 @@
 /** The context of a part when vitest runs it, and defects to plant. */
 import { inject } from 'vitest';
-import { ownership } from '../../../../src/isolation/owned-tables.ts';
 import type {} from '../../../support/provided.ts';
 import type { ProofContext } from '../part.ts';
 import type { World } from './world.ts';
@@ -13,19 +12,6 @@ export function contextInVitest(): ProofContext {
   const seed = Number(process.env.RINGFENCE_PROOF_SEED ?? usualSeed);
   console.log(`seed ${seed}`);
   return { size: 'short', seed, postgresUrl: url, templates, say: () => {}, signal: new AbortController().signal };
-}
-
-const catalogue = new Map(ownership);
-
-/** The catalogue is what the owner filter goes by: an empty one lets every statement pass as it is. */
-export function takeFilterAway(): void {
-  const emptied: unknown = ownership;
-  if (emptied instanceof Map) emptied.clear();
-}
-
-export function putFilterBack(): void {
-  const emptied: unknown = ownership;
-  if (emptied instanceof Map) for (const [table, entry] of catalogue) emptied.set(table, entry);
 }
 
 /** Runs statements as the owner of a world's database. */
