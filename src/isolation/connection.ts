@@ -153,6 +153,12 @@ const refuseForeignStatements =
 
 type TransactionState = 'open' | 'sealed' | 'ended';
 
+interface Identification {
+  readonly statement: (databaseNow: number) => Statement;
+  readonly everyMs: number;
+  readonly dueAt: number;
+}
+
 /** Thrown at a statement that comes after its transaction: always a fault of the program, never of its user. */
 export class DeadHandleError extends Error {
   override readonly name = 'DeadHandleError';
@@ -168,6 +174,7 @@ export class Transaction {
   readonly #nameOf: (text: string) => string | undefined;
   readonly #opening: Promise<unknown>;
   #state: TransactionState = 'open';
+  #identity: Identification | undefined;
   #broken = false;
   #failure: unknown;
   readonly #onError = () => {
@@ -204,9 +211,27 @@ export class Transaction {
     return monotonicMs() + this.#clockOffsetMs;
   }
 
+  /**
+   * Says whose transaction it is, and says it again before the identity expires: the policies are silent about one that has
+   * (identity.sql), and what is read or written after that would be nobody's.
+   *
+   * @param statement says so, as of the database's time
+   * @param everyMs longer than a statement may take, and shorter than an identity lives by as much
+   */
+  identify(statement: (databaseNow: number) => Statement, everyMs: number): void {
+    this.#identity = { statement, everyMs, dueAt: this.databaseNow + everyMs };
+    this.query(statement(this.databaseNow));
+  }
+
+  #renewIdentity(): void {
+    const identity = this.#identity;
+    if (identity && this.databaseNow >= identity.dueAt) this.identify(identity.statement, identity.everyMs);
+  }
+
   /** @throws DeadHandleError once the transaction has ended or was sealed */
   query<Row extends pg.QueryResultRow>(statement: Statement): Promise<pg.QueryResult<Row>> {
     if (this.#state !== 'open') throw new DeadHandleError();
+    this.#renewIdentity();
     const result = this.#send<Row>(statement);
     // A statement whose answer nobody awaits must not end the process when an earlier one fails.
     result.catch((error: unknown) => {

@@ -6,6 +6,7 @@ import { testSecret } from '../../test/support/templates.ts';
 import { openIsolation, type ProductUserScope } from '../database/isolation.ts';
 import { appRole, roleUrl, systemRole } from '../database/provision.ts';
 import { DeadHandleError } from './connection.ts';
+import { deriveIdentityKey, identityLifetimeMs, mintIdentity } from './identity.ts';
 import type { Caller } from './scope.ts';
 
 let server: TestServer;
@@ -55,6 +56,32 @@ describe('no user is never system mode (I2)', () => {
   test.each([null, undefined])('no caller at all: %j', async (caller) => {
     await expect(server.isolation.withUser(caller as unknown as Caller, names)).rejects.toThrow(TypeError);
   });
+});
+
+test('a transaction that outlives its identity gets another: what expires is nobody’s, in silence', async () => {
+  const { isolation, close } = narrow();
+  const now = performance.now.bind(performance);
+  const seen = await isolation.withUser(ann.caller, async (scope) => {
+    const backend = await scope.first<{ pid: number; now: number }>(
+      scope.db.selectNoFrom([
+        sql<number>`pg_backend_pid()`.as('pid'),
+        sql<number>`extract(epoch from clock_timestamp())::float8 * 1000`.as('now'),
+      ]),
+    );
+    if (!backend) throw new Error('no answer');
+    const key = deriveIdentityKey(testSecret);
+    const expired = mintIdentity(key, ann.id, backend.pid, backend.now - identityLifetimeMs - 1);
+    await scope.first(scope.db.selectNoFrom(sql`set_config('ringfence.identity', ${expired}, true)`.as('identity')));
+    const silent = await names(scope);
+    const later = vi.spyOn(performance, 'now').mockImplementation(() => now() + identityLifetimeMs / 2 + 1);
+    try {
+      return [silent, await names(scope)];
+    } finally {
+      later.mockRestore();
+    }
+  });
+  expect(seen).toEqual([[], [{ name: 'Ann’s' }]]);
+  await close();
 });
 
 describe('a transaction’s end is the handle’s end (I6)', () => {

@@ -6,7 +6,7 @@ import { type CompiledQuery, createQueryId, Kysely, PostgresQueryCompiler, type 
 import { problem } from '../errors.ts';
 import { coldDialect } from './cold-dialect.ts';
 import type { ConnectionPool, Statement, Transaction } from './connection.ts';
-import { type IdentityKey, mintIdentity, parseUserId, type UserId } from './identity.ts';
+import { type IdentityKey, identityLifetimeMs, mintIdentity, parseUserId, type UserId } from './identity.ts';
 import { everybodyMark } from './owned-tables.ts';
 import { OwnerFilter, type Ownership } from './owner-filter.ts';
 import { bind, callerHole, type Hole, type PreparedStatement } from './prepared.ts';
@@ -231,9 +231,13 @@ export class Isolation<DB> {
   async #open(caller: Caller, mode: 'read only' | 'read write'): Promise<Transaction> {
     if (this.enforcement !== 'on') return this.#options.system.begin(mode);
     const transaction = await this.#options.app.begin(mode);
-    const identity = mintIdentity(this.#options.key, caller.userId, transaction.pid, transaction.databaseNow);
+    const { key } = this.#options;
     // As a parameter, never as a literal: statement texts are kept where others can read them (I4).
-    transaction.query({ sql: becomeUser, parameters: [identity] });
+    const become = (now: number) => ({
+      sql: becomeUser,
+      parameters: [mintIdentity(key, caller.userId, transaction.pid, now)],
+    });
+    transaction.identify(become, identityLifetimeMs / 2);
     return transaction;
   }
 

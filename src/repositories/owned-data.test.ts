@@ -7,7 +7,6 @@ import { plantWorld } from '../../test/support/world.ts';
 import type { ProductUserScope } from '../database/isolation.ts';
 import { deriveIdentityKey, identityLifetimeMs, mintIdentity } from '../isolation/identity.ts';
 import { OwnedDataRepository } from './owned-data.ts';
-import { postgresFault } from './postgres-faults.ts';
 
 let server: TestServer;
 beforeAll(async () => {
@@ -69,20 +68,6 @@ test('an export that takes longer than its identity lives is whole', async () =>
   expect(counts.get('sessions')).toHaveLength(122);
   expect(counts.get('labels')).toHaveLength(121);
   expect(counts.get('task_contexts_unified')).toHaveLength(1);
-});
-
-test('an identity that has expired before the export begins is refused as something to be tried again', async () => {
-  const user = await server.user();
-  const opened = server.isolation.withUser(user.caller, async (scope) => {
-    const data = new OwnedDataRepository(scope);
-    await shorten(scope, -1);
-    await data.openExport();
-  });
-  const error = await opened.catch((thrown: unknown) => thrown);
-  expect(postgresFault(error)).toMatchObject({
-    code: 'unavailable',
-    message: 'The request took too long and was given up.',
-  });
 });
 
 test('rows come in the order of their ids, wherever they lie in their table', async () => {
