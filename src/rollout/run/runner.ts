@@ -46,6 +46,7 @@ export interface RollbackOptions extends RunOptions {
 export async function applyPlan(url: string, plan: Plan, options: ApplyOptions = {}): Promise<RunSummary> {
   return run(url, 'apply', plan, options, async (walker) => {
     await putInForce(walker.client, plan);
+    await refuseHalfWayBack(walker.client, plan);
     const steps = upTo(plan, options.until ?? 'cutover');
     await walker.walk('up', steps, (_, entry) => entry?.state !== 'done', { force: options.force === true });
   });
@@ -83,6 +84,22 @@ async function putInForce(client: Connection, plan: Plan): Promise<void> {
     );
   }
   await freeze(client, plan);
+}
+
+/**
+ * While keys are swapped back, what `apply` would swap forwards with is gone and not there again yet. The last of the
+ * phase's entries tells the direction: an apply that was broken off ends with one that is done.
+ */
+async function refuseHalfWayBack(client: Connection, plan: Plan): Promise<void> {
+  const ledger = await readLedger(client, plan.hash);
+  const entries = plan.steps.flatMap(({ id, phase }) => (phase === 'contract' ? (ledger.get(id) ?? []) : []));
+  const ended = entries.filter(({ finishedAt }) => finishedAt !== null);
+  const last = ended.toSorted((a, b) => Number(a.finishedAt) - Number(b.finishedAt)).at(-1);
+  if (last?.state !== 'undone' || !entries.some(({ state }) => state === 'done')) return;
+  throw problem(
+    'rollout_refused',
+    'A rollback was broken off within the phase contract, where it cannot be turned round. Go on with it: `ringfence rollback --level app`, or `--level database --yes`. Then `ringfence apply` may follow.',
+  );
 }
 
 interface WalkOptions extends Consent {
