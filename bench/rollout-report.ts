@@ -15,7 +15,7 @@ export interface RolloutReport {
   readonly measured: readonly Measured[];
   readonly ranges: readonly RangeFigures[];
   /** `apply` over few rows: its memory beside that over many. */
-  readonly small: { readonly tasks: number; readonly memoryMiB: number };
+  readonly small: { readonly tasks: number; readonly memoryMiB: number } | null;
   readonly targets: readonly RolloutTarget[];
 }
 
@@ -36,19 +36,25 @@ export function rolloutText(report: RolloutReport): string {
     ...ways.map((way) => `  ${way}: longest writes ${slowest(ofWay(report, way))}`),
     ...faults(report),
     '',
+    ...rangeLines(report.ranges),
+    ...(report.small ? [`memory: ${report.small.memoryMiB.toFixed(0)} MiB with ${report.small.tasks} rows`, ''] : []),
+    ...targetLines(report.targets),
+  ].join('\n');
+}
+
+function rangeLines(ranges: readonly RangeFigures[]): string[] {
+  if (ranges.length === 0) return [];
+  return [
     'the same update in ranges of 10 000 rows, two workers, nobody else',
     row('', ['s', 'rows/s', 'range ms', 'WAL MB', 'pages', 'table MB']),
-    ...report.ranges.map((one) =>
+    ...ranges.map((one) =>
       row(
         `by ${one.by}`,
         [one.seconds, one.rowsPerSecond, one.longestRangeMs, one.walMB, one.pages, one.tableMB].map(figure),
       ),
     ),
     '',
-    `memory: ${report.small.memoryMiB.toFixed(0)} MiB with ${report.small.tasks} rows`,
-    '',
-    ...targetLines(report.targets),
-  ].join('\n');
+  ];
 }
 
 const ofWay = ({ measured }: RolloutReport, way: string) => measured.filter((one) => one.way === way);
@@ -108,6 +114,7 @@ function faults({ measured }: RolloutReport): string[] {
 }
 
 function targetLines(targets: readonly RolloutTarget[]): string[] {
+  if (targets.length === 0) return [];
   const width = Math.max(...targets.map(({ name }) => name.length));
   const missed = targets.filter(({ met }) => !met).length;
   return [

@@ -18,32 +18,47 @@ const memoryGrowthMaxMiB = 20;
 
 export const ourWays = ['ours', 'ours, majority owner'] as const;
 
-/** @param small a run of `apply` over far fewer rows */
-export function rolloutTargets(measured: readonly Measured[], small: { readonly memoryMiB: number }): RolloutTarget[] {
+/**
+ * Of what was measured: a way that was left out has no target.
+ *
+ * @param small a run of `apply` over far fewer rows
+ */
+export function rolloutTargets(
+  measured: readonly Measured[],
+  small: { readonly memoryMiB: number } | null,
+): RolloutTarget[] {
   const of = (way: string) => measured.filter((one) => one.way === way);
-  const middle = (way: string, value: (one: Measured) => number) => median(of(way).map(value));
-  const worst = (way: string, value: (one: Measured) => number) => Math.max(...of(way).map(value));
-  const owners = (one: Measured) => one.ownersMs ?? Number.NaN;
-  const single = middle('single update', owners);
-  const memory = Math.max(...ourWays.map((way) => worst(way, (one) => one.memoryMiB ?? Number.NaN)));
+  const single = of('single update');
+  const memory = Math.max(...ourWays.flatMap((way) => of(way).map((one) => one.memoryMiB ?? Number.NaN)));
   return [
-    ...ourWays.flatMap((way) => [
-      atMost(`${way}: owners, of the single update`, '', middle(way, owners) / single, ownersRatioMax),
-      atMost(
-        `${way}: longest blocked write`,
-        'ms',
-        worst(way, (one) => one.writers.writes.longest),
-        longestWriteMaxMs,
-      ),
-      atMost(
-        `${way}: failed statements`,
-        '',
-        worst(way, (one) => one.writers.failed),
-        0,
-      ),
-    ]),
-    atMost('memory, peak', 'MiB', memory, memoryMaxMiB),
-    atMost('memory, more than with few rows', 'MiB', memory - small.memoryMiB, memoryGrowthMaxMiB),
+    ...ourWays.flatMap((way) => targetsOf(way, of(way), single)),
+    ...(ourWays.some((way) => of(way).length > 0) ? [atMost('memory, peak', 'MiB', memory, memoryMaxMiB)] : []),
+    ...(small === null
+      ? []
+      : [atMost('memory, more than with few rows', 'MiB', memory - small.memoryMiB, memoryGrowthMaxMiB)]),
+  ];
+}
+
+function targetsOf(way: string, ours: readonly Measured[], single: readonly Measured[]): RolloutTarget[] {
+  if (ours.length === 0) return [];
+  const owners = (runs: readonly Measured[]) => median(runs.map((one) => one.ownersMs ?? Number.NaN));
+  const worst = (value: (one: Measured) => number) => Math.max(...ours.map(value));
+  return [
+    ...(single.length === 0
+      ? []
+      : [atMost(`${way}: owners, of the single update`, '', owners(ours) / owners(single), ownersRatioMax)]),
+    atMost(
+      `${way}: longest blocked write`,
+      'ms',
+      worst((one) => one.writers.writes.longest),
+      longestWriteMaxMs,
+    ),
+    atMost(
+      `${way}: failed statements`,
+      '',
+      worst((one) => one.writers.failed),
+      0,
+    ),
   ];
 }
 

@@ -20,6 +20,8 @@ export interface Gone {
 }
 
 export interface Way {
+  /** Of the command line. */
+  readonly id: string;
   readonly name: string;
   readonly data: DataSet;
   go(url: string, directory: string): Promise<Gone>;
@@ -103,10 +105,11 @@ async function stepsOf(client: pg.Client): Promise<Pick<Gone, 'ownersMs' | 'inte
 }
 
 export const ways: readonly Way[] = [
-  { name: 'single update', data: 'many owners', go: singleUpdate },
-  { name: 'one transaction', data: 'many owners', go: oneTransaction },
-  { name: 'ours', data: 'many owners', go: ours({}) },
+  { id: 'single', name: 'single update', data: 'many owners', go: singleUpdate },
+  { id: 'transaction', name: 'one transaction', data: 'many owners', go: oneTransaction },
+  { id: 'ours', name: 'ours', data: 'many owners', go: ours({}) },
   {
+    id: 'majority',
     name: 'ours, majority owner',
     data: 'one in the majority',
     go: ours({ tables: { 'public.tasks': { defaultOwner: majorityUser } } }),

@@ -13,10 +13,10 @@ import { roundedJson } from './report.ts';
 import { type Postgres, startPostgres } from './rollout-copies.ts';
 import { type Size, seedOldSchema } from './rollout-data.ts';
 import { type Measured, measureWay } from './rollout-measure.ts';
-import { updateByRanges } from './rollout-ranges.ts';
+import { type RangeFigures, updateByRanges } from './rollout-ranges.ts';
 import { type RolloutReport, rolloutText } from './rollout-report.ts';
 import { rolloutTargets } from './rollout-targets.ts';
-import { stopWays, ways } from './rollout-ways.ts';
+import { stopWays, type Way, ways } from './rollout-ways.ts';
 
 interface Plan {
   /** Of the file under bench/results/. */
@@ -24,6 +24,7 @@ interface Plan {
   readonly size: Size;
   readonly small: Size;
   readonly rounds: number;
+  readonly ways: readonly Way[];
   readonly deadlineMs: number;
 }
 
@@ -32,6 +33,7 @@ const full: Plan = {
   size: { tasks: 2_000_000, projects: 200_000, users: 20_000 },
   small: { tasks: 100_000, projects: 10_000, users: 1_000 },
   rounds: 2,
+  ways,
   deadlineMs: 90 * 60_000,
 };
 const quick: Plan = {
@@ -39,13 +41,16 @@ const quick: Plan = {
   size: { tasks: 100_000, projects: 10_000, users: 1_000 },
   small: { tasks: 5_000, projects: 500, users: 50 },
   rounds: 1,
+  ways,
   deadlineMs: 10 * 60_000,
 };
 
-const usage = `npm run bench:rollout -- [--quick] [--rounds N]
+const usage = `npm run bench:rollout -- [--quick] [--rounds N] [--ways NAME,NAME]
 
   --quick      100 000 rows instead of 2 000 000, and one round instead of two
   --rounds     how often each way is gone; the results go to a .local.json then
+  --ways       these alone, of ${ways.map(({ id }) => id).join(', ')}, and nothing else is measured;
+               the results go to a .local.json then
 
 The results go to bench/results/rollout.json or rollout-quick.json.`;
 
@@ -57,6 +62,7 @@ function planOf(args: readonly string[]): Plan {
     options: {
       quick: { type: 'boolean', default: false },
       rounds: { type: 'string' },
+      ways: { type: 'string' },
       help: { type: 'boolean', short: 'h', default: false },
     },
   });
@@ -65,23 +71,40 @@ function planOf(args: readonly string[]): Plan {
     process.exit(0);
   }
   const plan = values.quick ? quick : full;
-  if (values.rounds === undefined) return plan;
-  const rounds = Number(values.rounds);
-  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) {
-    throw new RangeError(`--rounds: must be a whole number from 1 to 100, got ${values.rounds}`);
-  }
-  return { ...plan, name: `${plan.name}.local`, rounds };
+  if (values.rounds === undefined && values.ways === undefined) return plan;
+  return {
+    ...plan,
+    name: `${plan.name}.local`,
+    rounds: values.rounds === undefined ? plan.rounds : roundsOf(values.rounds),
+    ways: values.ways === undefined ? plan.ways : waysOf(values.ways),
+  };
 }
 
-async function run({ size, small, rounds }: Plan, postgres: Postgres, loadAverage: number[]): Promise<RolloutReport> {
-  for (const data of new Set(ways.map((way) => way.data))) {
+function roundsOf(text: string): number {
+  const rounds = Number(text);
+  if (!Number.isInteger(rounds) || rounds < 1 || rounds > 100) {
+    throw new RangeError(`--rounds: must be a whole number from 1 to 100, got ${text}`);
+  }
+  return rounds;
+}
+
+function waysOf(text: string): Way[] {
+  return text.split(',').map((name) => {
+    const way = ways.find(({ id }) => id === name.trim());
+    if (!way) throw new RangeError(`--ways: there is no way ${JSON.stringify(name)}`);
+    return way;
+  });
+}
+
+async function run(plan: Plan, postgres: Postgres, loadAverage: number[]): Promise<RolloutReport> {
+  const { size, rounds } = plan;
+  for (const data of new Set(plan.ways.map((way) => way.data))) {
     say(`Filling a database: ${size.tasks} tasks, ${data}`);
     await seedOldSchema(await postgres.make(data), size, data);
   }
-  await seedOldSchema(await postgres.make('small'), small, 'many owners');
   const measured: Measured[] = [];
   for (let round = 1; round <= rounds; round++) {
-    for (const way of shuffled(ways)) {
+    for (const way of shuffled(plan.ways)) {
       say(`Round ${round} of ${rounds}: ${way.name}`);
       const one = await measureWay(postgres, way, size.tasks, postgres.directory);
       say(
@@ -91,17 +114,9 @@ async function run({ size, small, rounds }: Plan, postgres: Postgres, loadAverag
       measured.push(one);
     }
   }
-  say('Ranges of blocks, and of keys');
-  const ranges = [];
-  for (const by of ['blocks', 'keys'] as const) {
-    ranges.push(await postgres.withCopy('many owners', (url) => updateByRanges(url, by)));
-  }
-  say(`Memory with ${small.tasks} tasks`);
-  const memoryMiB = await postgres.withCopy('small', async (url) => {
-    const way = ways.find(({ name }) => name === 'ours');
-    return (await way?.go(url, postgres.directory))?.memoryMiB ?? Number.NaN;
-  });
-  const few = { tasks: small.tasks, memoryMiB };
+  const all = plan.ways === ways;
+  const ranges = all ? await measureRanges(postgres) : [];
+  const few = all ? await measureFew(plan, postgres) : null;
   return {
     version,
     measuredAt: new Date(systemClock.now()).toISOString(),
@@ -113,6 +128,25 @@ async function run({ size, small, rounds }: Plan, postgres: Postgres, loadAverag
     small: few,
     targets: rolloutTargets(measured, few),
   };
+}
+
+async function measureRanges(postgres: Postgres): Promise<RangeFigures[]> {
+  say('Ranges of blocks, and of keys');
+  const ranges = [];
+  for (const by of ['blocks', 'keys'] as const) {
+    ranges.push(await postgres.withCopy('many owners', (url) => updateByRanges(url, by)));
+  }
+  return ranges;
+}
+
+async function measureFew({ small }: Plan, postgres: Postgres): Promise<{ tasks: number; memoryMiB: number }> {
+  say(`Memory with ${small.tasks} tasks`);
+  await seedOldSchema(await postgres.make('small'), small, 'many owners');
+  const memoryMiB = await postgres.withCopy('small', async (url) => {
+    const way = ways.find(({ id }) => id === 'ours');
+    return (await way?.go(url, postgres.directory))?.memoryMiB ?? Number.NaN;
+  });
+  return { tasks: small.tasks, memoryMiB };
 }
 
 const seconds = (ms: number | null) => (ms === null ? '–' : `${(ms / 1000).toFixed(1)} s`);
