@@ -72,6 +72,10 @@ export interface Sweep {
    * condition on the alias `t`) holds.
    */
   readonly update: string;
+  /** A SELECT of `ctid` of the rows that the update would change, with the same places to fill in. */
+  readonly search: string;
+  /** A condition on `t`: nobody has given the row an owner yet. */
+  readonly unclaimed: string;
   /** A self reference: one pass gives only the next generation its owner, so the update is repeated until it changes nothing. */
   readonly recursive: boolean;
 }

@@ -23,6 +23,8 @@ const sweep = {
   table: 'public.items',
   leaves: ['public.items'],
   update: 'update %TABLE% t set owner = 1 where %RANGE% and t.owner = 0',
+  search: 'select t.ctid from %TABLE% t where %RANGE% and t.owner = 0',
+  unclaimed: 't.owner = 0',
   recursive: false,
 };
 const steps: Step[] = [

@@ -19,12 +19,12 @@ export async function backfill(
   const meter = createMeter(run, throttle, state);
   await runRanges(run, {
     stretches: state.stretches,
-    statement: (leaf, from, to) => rangeStatement(sweep.update, leaf, from, to),
-    async record(worker, stretch, to, rows) {
+    statement: (range, part) => rangeStatement(sweep.update, range, sweep.unclaimed, part),
+    async record(worker, stretch, next, rows) {
       const { rowCount } = await worker.query(
         `update ringfence_rollout.ranges set next_block = $6, rows = rows + $7
         where plan_hash = $1 and step_id = $2 and leaf = $3 and first_block = $4 and next_block = $5`,
-        [run.planHash, run.step.id, stretch.leaf, stretch.first, stretch.next, to, rows],
+        [run.planHash, run.step.id, stretch.leaf, stretch.first, stretch.next, next, rows],
       );
       return rowCount === 1;
     },

@@ -15,9 +15,19 @@ import type { Throttle } from './throttle.ts';
 const heldTargetMs = 40;
 /** Of a range that finds little to change: so that it can be stopped, and its progress seen. */
 const rangeTargetMs = 1_000;
+/**
+ * A full page has no room for a row's new version. It goes to another page, and a new entry into every index, which is most
+ * of an update's work. Once an eighth of a page's rows went, and nobody sees their old versions any more, Postgres clears
+ * those away when it reads the page the next time; what comes after fits on the page, and no index is touched (HOT). Over
+ * 150 000 rows with three indexes that was 72 % of the rows, 19 µs a row instead of 53, and half of the WAL; four passes
+ * took 24 µs and sixteen 21.
+ */
+const passes = 8;
 const blocksMin = 1;
 const blocksMax = 4_096;
 const blocksFirst = 16;
+const stretchMin = 64;
+const stretchMax = 8_192;
 /** Of a row that somebody else has locked: with a range's own time it is what a writer of another row may wait. */
 const rowLockTimeoutMs = 50;
 
@@ -29,26 +39,41 @@ export interface Stretch {
   readonly end: number;
 }
 
+/** A leaf's blocks [from, to). */
+export interface Range {
+  readonly leaf: string;
+  readonly from: number;
+  readonly to: number;
+}
+
 export interface RangeWork {
   /** Taken from the front, by one worker each. */
   readonly stretches: Stretch[];
-  /** The update of a leaf's blocks [from, to). */
-  statement(leaf: string, from: number, to: number): string;
-  /** In the range's transaction, after its update. @returns false when somebody else did the range */
-  record(worker: Connection, stretch: Stretch, to: number, rows: number): Promise<boolean>;
+  /** The update of a range. @param part a condition on `t`: the rows whose turn it is */
+  statement(range: Range, part: string): string;
+  /**
+   * In the range's transaction, after its update.
+   *
+   * @param next up to where the stretch is done, by all passes
+   * @returns false when somebody else did the range
+   */
+  record?(worker: Connection, stretch: Stretch, next: number, rows: number): Promise<boolean>;
   onRange(blocks: number, rows: number): void;
   readonly throttle: Throttle;
 }
 
-/** Puts a leaf and a range into a sweep's update. */
-export function rangeStatement(update: string, leaf: string, from: number, to: number): string {
-  const range = `(t.ctid >= '(${from},0)'::tid and t.ctid < '(${to},0)'::tid)`;
-  return update.replaceAll('%TABLE%', () => leaf).replaceAll('%RANGE%', range);
+/** Puts a range into a sweep's statement. @param conditions what else has to hold for `t` */
+export function rangeStatement(statement: string, { leaf, from, to }: Range, ...conditions: string[]): string {
+  const range = [`t.ctid >= '(${from},0)'::tid`, `t.ctid < '(${to},0)'::tid`, ...conditions].join(' and ');
+  return statement.replaceAll('%TABLE%', () => leaf).replaceAll('%RANGE%', () => `(${range})`);
 }
 
-/** Cuts a leaf into stretches: several for each worker, so that none is left with the last one alone. */
+/**
+ * Cuts a leaf into stretches: several for each worker, so that none is left with the last one alone; and no longer ones
+ * than stay in memory from one pass to the next.
+ */
 export function stretchesOf(leaf: string, blocks: number, workers: number): Stretch[] {
-  const size = Math.max(64, Math.ceil(blocks / (workers * 8)));
+  const size = Math.min(stretchMax, Math.max(stretchMin, Math.ceil(blocks / (workers * 8))));
   const count = Math.ceil(blocks / size);
   return Array.from({ length: count }, (_, at) => ({
     leaf,
@@ -104,13 +129,48 @@ async function runStretch(
   blocksAtFirst: number,
 ): Promise<number> {
   let blocks = blocksAtFirst;
+  for (const part of partsOf(stretch)) blocks = await runPass(run, client, work, stretch, part, blocks);
+  return blocks;
+}
+
+interface Part {
+  /** Which rows' turn it is. */
+  readonly condition: string;
+  /** Of the work on the stretch. */
+  readonly share: number;
+  readonly last: boolean;
+}
+
+/** By the hash of a row's place, since its number on the page cannot be had cheaply. */
+function partsOf(stretch: Stretch): Part[] {
+  if (stretch.end - stretch.first < stretchMin) return [{ condition: 'true', share: 1, last: true }];
+  return Array.from({ length: passes }, (_, at) => ({
+    condition: `hashtid(t.ctid) & ${passes - 1} = ${at}`,
+    share: 1 / passes,
+    last: at === passes - 1,
+  }));
+}
+
+/** Only the last pass moves the stretch on: one that ends before is gone through again from its beginning. */
+async function runPass(
+  run: StepRun,
+  client: Connection,
+  work: RangeWork,
+  stretch: Stretch,
+  part: Part,
+  blocksAtFirst: number,
+): Promise<number> {
+  let blocks = blocksAtFirst;
   let attempt = 0;
   let waitingSince: number | null = null;
-  while (stretch.next < stretch.end) {
+  let from = stretch.next;
+  while (from < stretch.end) {
     stopIfAsked(run.signal);
-    const to = Math.min(stretch.end, stretch.next + blocks);
+    const to = Math.min(stretch.end, from + blocks);
+    const next = part.last ? to : stretch.next;
     const started = monotonicMs();
-    const outcome = await runRange(client, work, stretch, to);
+    const update = work.statement({ leaf: stretch.leaf, from, to }, part.condition);
+    const outcome = await runRange(client, work, update, stretch, next);
     const tookMs = monotonicMs() - started;
     if (outcome === 'locked') {
       waitingSince ??= started;
@@ -119,12 +179,13 @@ async function runStretch(
       continue;
     }
     if (outcome === 'gone') return blocks;
-    work.onRange(to - stretch.next, outcome.rows);
+    work.onRange((to - from) * part.share, outcome.rows);
     attempt = 0;
     waitingSince = null;
     // The last range of a stretch may be short: its time tells nothing of the size.
-    if (to - stretch.next === blocks) blocks = nextSize(blocks, outcome.heldMs, tookMs);
-    stretch.next = to;
+    if (to - from === blocks) blocks = nextSize(blocks, outcome.heldMs, tookMs);
+    from = to;
+    stretch.next = next;
     await work.throttle.pace(tookMs, run.signal);
   }
   return blocks;
@@ -150,12 +211,12 @@ interface Changed {
 async function runRange(
   client: Connection,
   work: RangeWork,
+  update: string,
   stretch: Stretch,
-  to: number,
+  next: number,
 ): Promise<Changed | 'locked' | 'gone'> {
   try {
-    await client.query('begin');
-    const update = work.statement(stretch.leaf, stretch.next, to);
+    if (work.record) await client.query('begin');
     const { rows } = await client.query<Changed>(
       `with changed as (${update} returning clock_timestamp() as at)
       select count(*)::float8 as rows,
@@ -164,12 +225,13 @@ async function runRange(
     );
     const [changed] = rows;
     if (!changed) throw new Error('an aggregate returned no row');
-    const mine = await work.record(client, stretch, to, changed.rows);
+    if (!work.record) return changed;
+    const mine = await work.record(client, stretch, next, changed.rows);
     if (!mine) throw problem('rollout_in_progress', `somebody else works through ${stretch.leaf} at the same time`);
     await client.query('commit');
     return changed;
   } catch (error) {
-    await client.query('rollback').catch(() => {});
+    if (work.record) await client.query('rollback').catch(() => {});
     const state = sqlState(error) ?? '';
     if (['55P03', '40P01', '40001'].includes(state)) return 'locked';
     // A partition may be dropped while the rollout runs.

@@ -42,7 +42,14 @@ const plan = freezePlan(
   [
     step('owners/items', 'owners', {
       kind: 'backfill',
-      sweep: { table: 'public.items', leaves: ['public.items'], update: `${update} and t.owner = 0`, recursive: false },
+      sweep: {
+        table: 'public.items',
+        leaves: ['public.items'],
+        update: `${update} and t.owner = 0`,
+        search: 'select t.ctid from %TABLE% t where %RANGE% and t.owner = 0',
+        unclaimed: 't.owner = 0',
+        recursive: false,
+      },
     }),
     step('keys/items', 'keys', {
       kind: 'index',

@@ -30,7 +30,7 @@ export function createMeter(
     const seconds = first ? (now - first.at) / 1000 : 0;
     const blocksPerSecond = first && seconds > 0 ? (done - first.done) / seconds : 0;
     run.report({
-      done,
+      done: Math.round(done),
       total: from.total,
       unit: 'blocks',
       rows,

@@ -1,12 +1,14 @@
 /**
- * The updates of all tables once more, until none changes a row. A writer's transaction may have taken a row's owner from
- * a parent that got another one meanwhile; parents go first, so that a change goes down as far as it reaches.
+ * The updates of all tables once more, where rows are found that need it, until none is found. A writer's transaction may
+ * have taken a row's owner from a parent that got another one meanwhile; parents go first, so that a change goes down as far
+ * as it reaches.
  */
 import { problem } from '../../errors.ts';
 import type { Action, Sweep } from '../plan.ts';
-import { blocksOf, rangeStatement, runRanges, stretchesOf } from './block-ranges.ts';
+import { rangeStatement, runRanges } from './block-ranges.ts';
+import { findWrong } from './find-wrong.ts';
 import { createMeter } from './meter.ts';
-import { type StepRun, stopIfAsked } from './step-run.ts';
+import type { StepRun } from './step-run.ts';
 import type { Throttle } from './throttle.ts';
 
 const passesMax = 50;
@@ -19,10 +21,13 @@ export async function reconcile(
 ): Promise<void> {
   let rows = 0;
   for (let pass = 1; pass <= passesMax; pass++) {
-    let changed = 0;
-    for (const sweep of sweeps) changed += await sweepWhole(run, sweep, throttle);
-    rows += changed;
-    if (changed === 0) {
+    let found = false;
+    for (const sweep of sweeps) {
+      const outcome = await sweepWhole(run, sweep, throttle);
+      rows += outcome.rows;
+      found ||= outcome.found;
+    }
+    if (!found) {
       await run.finish(run.client, { rows, passes: pass });
       return;
     }
@@ -34,30 +39,34 @@ export async function reconcile(
   );
 }
 
+interface Outcome {
+  /** That the update then changed nothing is no proof: the row may have moved away from where it was found. */
+  readonly found: boolean;
+  readonly rows: number;
+}
+
 /** A self reference hands owners down one generation a time. */
-async function sweepWhole(run: StepRun, sweep: Sweep, throttle: Throttle): Promise<number> {
+async function sweepWhole(run: StepRun, sweep: Sweep, throttle: Throttle): Promise<Outcome> {
+  let found = false;
   let rows = 0;
   for (;;) {
-    const changed = await sweepOnce(run, sweep, throttle);
-    rows += changed;
-    if (changed === 0 || !sweep.recursive) return rows;
+    const outcome = await sweepOnce(run, sweep, throttle);
+    rows += outcome.rows;
+    found ||= outcome.found;
+    if (outcome.rows === 0 || !sweep.recursive) return { found, rows };
   }
 }
 
-async function sweepOnce(run: StepRun, sweep: Sweep, throttle: Throttle): Promise<number> {
-  stopIfAsked(run.signal);
-  const stretches = [];
-  for (const leaf of sweep.leaves) {
-    stretches.push(...stretchesOf(leaf, await blocksOf(run.client, leaf), run.options.workers));
-  }
+async function sweepOnce(run: StepRun, sweep: Sweep, throttle: Throttle): Promise<Outcome> {
+  const stretches = await findWrong(run, sweep);
+  if (stretches.length === 0) return { found: false, rows: 0 };
   const total = stretches.reduce((sum, stretch) => sum + stretch.end - stretch.first, 0);
   const meter = createMeter(run, throttle, { done: 0, total, rows: 0 });
   await runRanges(run, {
     stretches,
-    statement: (leaf, from, to) => rangeStatement(sweep.update, leaf, from, to),
-    record: async () => true,
+    statement: (range, part) => rangeStatement(sweep.update, range, part),
     onRange: meter.add,
     throttle,
   });
-  return meter.rows;
+  return { found: true, rows: meter.rows };
 }
