@@ -5,13 +5,13 @@ import { secretWeakness } from '../access/secret-strength.ts';
 import type { Config } from '../config.ts';
 import { problem } from '../errors.ts';
 import { deriveIdentityKey } from '../isolation/identity.ts';
-import { type Connection, messageOf, withConnection } from '../rollout/connection.ts';
 import {
   type InstalledKey,
   installIdentitySecret,
   readIdentityKeys,
   removeIdentityKey,
-} from '../rollout/identity-keys.ts';
+} from '../isolation/identity-keys.ts';
+import { type Connection, messageOf, withConnection } from '../rollout/connection.ts';
 import { withOwnedDatabase } from './database.ts';
 import { printJson, table, visible } from './print.ts';
 

@@ -5,7 +5,7 @@
 import { hkdfSync } from 'node:crypto';
 import pg from 'pg';
 import { deriveIdentityKey } from '../isolation/identity.ts';
-import { putIdentityKey } from '../rollout/identity-keys.ts';
+import { putIdentityKey } from '../isolation/identity-keys.ts';
 import { type OwnerConnection, withOwner, withSchemaLock } from './owner.ts';
 
 export const appRole = 'ringfence_app';

@@ -48,6 +48,7 @@ const kept: Catalogue = {
   ],
   'src/isolation/connection.ts: Transaction.#broken': transaction,
   'src/isolation/connection.ts: Transaction.#failure': transaction,
+  'src/isolation/connection.ts: Transaction.#identity': transaction,
   'src/isolation/connection.ts: Transaction.#state': transaction,
   'src/isolation/owner-filter.ts: mentions': ['shared', 'a pattern of the names of tables'],
   'src/isolation/scope.ts: Isolation.#prepared': ['shared', 'statements with holes where the user and the values go'],

@@ -1,7 +1,7 @@
 /** The keys that the database verifies identities with. Two at most: the present one, and the one before or after it. */
 import type { ClientBase } from 'pg';
 import { problem } from '../errors.ts';
-import { deriveIdentityKey, type IdentityKey, identityKeyPads } from '../isolation/identity.ts';
+import { deriveIdentityKey, type IdentityKey, identityKeyPads } from './identity.ts';
 
 /** What may be shown of a key: its id stands in every identity that it signs. */
 export interface InstalledKey {
