@@ -168,7 +168,32 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .option('--token-b <token>', 'with --url: the other’s')
     .option('--token-a-file <file>', 'the same from a file, which other programs do not see')
     .option('--token-b-file <file>', 'the same from a file')
+    .option('--deep', 'and all that the application can reach, and a sample of attacks: a page to sign')
+    .option('--html <file>', 'with --deep: write the page as HTML')
+    .option('--rate <number>', 'with --deep: statements a second at most (default: 200)', wholeNumber(1, 100_000))
+    .option('--max-seconds <number>', 'with --deep: begin nothing after so long (default: 600)', wholeNumber(1, 86_400))
+    .option('--reviewed <file>', 'with --deep: JSON, what may be reached all the same, and why')
     .action(async (flags) => exitWith(await (await import('./verify.ts')).runVerify(config(), flags)));
+
+  const canary = root.command('canary').description('marked rows of two users who are nobody: find out what leaks');
+  verb(canary, 'plant', 'make them, or take them away', 'ringfence canary plant')
+    .option('--remove', 'take the users and their rows away')
+    .action(async (flags) => (await import('./canary.ts')).runCanaryPlant(config(), flags));
+  verb(
+    canary,
+    'scan',
+    'look for their marks where they must not be; exit code 1 when there is one',
+    'ringfence canary scan /var/log/app exports/ann.json.gz --url https://your-app.com --token-file ann.token',
+  )
+    .argument('[paths...]', 'files and directories: logs, exports, dumps; packed ones are unpacked')
+    .option('--url <address>', 'ask every list of its /openapi.json')
+    .option('--token-file <file...>', 'with --url: the files with users’ tokens')
+    .option('--path <path...>', 'with --url: further paths to ask')
+    .option('--database <url>', 'another database, every table of it')
+    .option('--verbose', 'name what is well, too')
+    .action(async (paths, flags) =>
+      exitWith(await (await import('./canary.ts')).runCanaryScan(config(), paths, flags, process.env)),
+    );
 
   verb(
     root,

@@ -11,11 +11,12 @@ import { withOwnedDatabase } from './database.ts';
 import { readExpectation } from './expectation-in-force.ts';
 import { type FindingsFlags, printFindings, summarise } from './findings.ts';
 import { table } from './print.ts';
+import { type DeepFlags, runVerifyDeep } from './verify-deep.ts';
 import { type HttpProbe, probeServer } from './verify-http.ts';
 
-export interface VerifyFlags extends FindingsFlags {
-  /** What should be known counts as well. */
-  readonly strict?: boolean | undefined;
+export interface VerifyFlags extends FindingsFlags, DeepFlags {
+  /** The page of verify-deep.ts instead. */
+  readonly deep?: boolean | undefined;
   /** Our own server: it is asked as two users. */
   readonly url?: string | undefined;
   readonly tokenA?: string | undefined;
@@ -29,6 +30,13 @@ export interface VerifyFlags extends FindingsFlags {
  * @throws Problem `usage_error` for an address without two tokens; `rollout_refused` when there is nothing to verify
  */
 export async function runVerify(config: Config, flags: VerifyFlags): Promise<0 | 1> {
+  if (flags.deep === true) {
+    if (flags.url !== undefined) throw problem('usage_error', '--url: asks the server; leave it out with --deep');
+    return runVerifyDeep(config, flags);
+  }
+  if (flags.html ?? flags.rate ?? flags.maxSeconds ?? flags.reviewed) {
+    throw problem('usage_error', '--html, --rate, --max-seconds and --reviewed: need --deep');
+  }
   const http = await httpOf(flags);
   const { result, served } = await withOwnedDatabase(config, async ({ ownerUrl }) => {
     const verified = await withConnection(ownerUrl, 'verify', verifyAll);

@@ -30,6 +30,8 @@ ul.boxes { list-style: none; padding: 0; }
 ul.boxes li { padding: .25rem 0 .25rem 1.7rem; text-indent: -1.7rem; }
 .box { display: inline-block; width: .85rem; height: .85rem; border: 1.5px solid var(--text); margin-right: .85rem;
   vertical-align: -.08rem; text-indent: 0; }
+.signature { display: grid; grid-template-columns: max-content 1fr; gap: 1.6rem 1rem; max-width: 36rem; margin: 1.4rem 0; break-inside: avoid; }
+.signature dt { color: var(--soft); align-self: end; } .signature dd { margin: 0; border-bottom: 1px solid var(--text); }
 code { font: .9em ui-monospace, monospace; background: var(--head); padding: .1em .3em; overflow-wrap: anywhere; }
 @media print { :root { color-scheme: light; --text: #000; --soft: #333; --line: #999; --back: #fff; --head: #eee;
   --met: #0b4a1e; --not-met: #8a0f14; --not-measured: #553a00; }
@@ -87,6 +89,8 @@ function blockOf(block: Block): string {
           return `<li><span class="box" role="img" aria-label="open:"></span>${escaped(id)} ${escaped(text)} (${escaped(who)})${how}</li>`;
         })
         .join('\n')}\n</ul>`;
+    case 'signature':
+      return `<dl class="signature">\n${block.lines.map((line) => `<dt>${escaped(line)}</dt><dd></dd>`).join('\n')}\n</dl>`;
   }
 }
 

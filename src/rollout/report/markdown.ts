@@ -33,6 +33,10 @@ function blockOf(block: Block): string {
           return `- [ ] ${escaped(id)} ${escaped(text)} (${escaped(who)})${how}`;
         })
         .join('\n');
+    case 'signature':
+      return block.lines
+        .map((line) => `${escaped(line)}: \\_\\_\\_\\_\\_\\_\\_\\_\\_\\_\\_\\_\\_\\_\\_\\_`)
+        .join('\n\n');
   }
 }
 

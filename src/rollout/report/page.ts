@@ -30,7 +30,9 @@ export type Block =
       readonly rows: readonly (readonly string[])[];
     }
   | { readonly kind: 'criteria'; readonly caption: string; readonly criteria: readonly Criterion[] }
-  | { readonly kind: 'boxes'; readonly boxes: readonly Box[] };
+  | { readonly kind: 'boxes'; readonly boxes: readonly Box[] }
+  /** Lines to write on. */
+  | { readonly kind: 'signature'; readonly lines: readonly string[] };
 
 export interface Section {
   readonly heading: string;

@@ -1,5 +1,6 @@
 /** What the rows themselves say: whose they are, and whether what belongs together has one owner. */
 import pg from 'pg';
+import { Problem } from '../../errors.ts';
 import type { ForeignKey, TableLabel } from '../catalog.ts';
 import { type Finding, fail, warn } from '../finding.ts';
 import { columnList, identifier } from '../identifier.ts';
@@ -66,6 +67,7 @@ async function perTable(
 
 /** What Postgres refuses is a finding of its own; a lost connection is not. */
 export function notDone(check: string, label: TableLabel | undefined, error: unknown): Finding {
+  if (error instanceof Problem) return fail(check, label, `could not be done: ${error.message}`, 'Give it more time.');
   if (!(error instanceof pg.DatabaseError) || error.code === undefined) throw error;
   const message = `could not be looked at: ${error.message} (SQLSTATE ${error.code})`;
   const busy = ['57014', '55P03', '40001', '40P01'].includes(error.code);

@@ -30,6 +30,8 @@ export interface Limits {
   readonly statementMs: number;
   /** For one lock; a probe asks for the lock of one row at most. */
   readonly lockMs: number;
+  /** As the server's own transactions: the policies say nothing of an identity that was spoilt on the way (identity.sql). */
+  readonly silent?: true;
 }
 
 export interface Session {
@@ -50,7 +52,7 @@ export async function withSession<T>(
 ): Promise<T> {
   const { client } = context;
   // One snapshot, so that counts of one transaction can be compared while others write.
-  await client.query('begin isolation level repeatable read');
+  await client.query(`begin isolation level repeatable read${limits.silent ? ', deferrable' : ''}`);
   try {
     await client.query(
       `set local statement_timeout = ${limits.statementMs}; set local lock_timeout = ${limits.lockMs}`,

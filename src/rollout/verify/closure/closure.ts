@@ -1,7 +1,7 @@
 /** Everything the application's roles can reach has a class, or is a fault by name. */
 import type { ClientBase } from 'pg';
 import { type Finding, fail } from '../../finding.ts';
-import type { Context } from '../check.ts';
+import type { Check, Context } from '../check.ts';
 import { classify, type Rules } from './classify.ts';
 import { type Class, type Classified, type Found, type Kind, type Reviewed, titleOf } from './found.ts';
 import { closureQueries, kinds, rolesQuery } from './queries.ts';
@@ -106,4 +106,18 @@ export function closureCounts({ objects }: Closure): readonly (Counts & { readon
     const of = (wanted: Class) => objects.filter((one) => one.kind === kind && one.class === wanted).length;
     return { kind, owned: of('owned'), shared: of('shared'), denied: of('denied'), unclassified: of('unclassified') };
   });
+}
+
+/** @param onRead told what was found, for the page */
+export function closureCheck(reviewed: Reviewed, onRead: (closure: Closure) => void): Check {
+  return {
+    name: 'closure',
+    since: 'cutover',
+    holds: () => 'everything that the application’s roles can reach is owned, shared or denied',
+    run: async (context) => {
+      const closure = await readClosure(context, reviewed);
+      onRead(closure);
+      return closureFaults(closure);
+    },
+  };
 }

@@ -1,4 +1,5 @@
 /** An object of the catalogue, what the application's roles may do with it, and whose the rows are that it leads to. */
+import { z } from 'zod';
 
 export type Kind =
   | 'role'
@@ -74,3 +75,5 @@ export const titleOf = ({ kind, name }: Pick<Found, 'kind' | 'name'>): string =>
 
 /** Why something may be reached although no rule says so: by title, a sentence of whoever looked at it. */
 export type Reviewed = Readonly<Record<string, string>>;
+
+export const reviewedSchema = z.record(z.string().min(3), z.string().min(10, 'say why, in a sentence'));
