@@ -27,7 +27,7 @@ export interface Target {
   close(): Promise<void>;
 }
 
-const patienceMs = 60_000;
+const patienceMs = 120_000;
 
 export async function startTarget(context: ProofContext, planted: boolean): Promise<Target> {
   const name = `fuzz_${randomBytes(6).toString('hex')}`;
