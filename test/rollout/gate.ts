@@ -58,7 +58,7 @@ export async function takeSeen(stage: Stage): Promise<readonly Point[]> {
 }
 
 /** One command, also where the machine has other things to do. */
-const deadlineMs = 120_000;
+const deadlineMs = 300_000;
 
 /** Starts a command and waits until it is held at the point. @returns null when it ended well without coming there */
 export async function heldAt(stage: Stage, point: Point, args: readonly string[]): Promise<Running | null> {

@@ -46,6 +46,10 @@ test.concurrent.each(chosen.map(([shape, kills]) => [shape.name, kills.victims.j
       });
       try {
         await killEverywhere(stage, server, kills);
+      } catch (error) {
+        // The reporter tells it when all shapes are through.
+        console.error(`${shape.name}, ${kills.victims.join(' and ')}:`, error);
+        throw error;
       } finally {
         await stage.close();
       }
