@@ -10,16 +10,20 @@ import { startEmbeddedPostgres } from '../src/database/embedded.ts';
 import type { ProofContext, ProofPart } from '../test/isolation/proof/part.ts';
 import { parts } from '../test/isolation/proof/parts.ts';
 import { buildTemplates } from '../test/support/build-templates.ts';
+import { killMatrix } from './kill-matrix.ts';
 import { runInProcesses } from './proof-processes.ts';
 import { closingPage, type PartReport, printPart, reportOf } from './proof-report.ts';
 
 const usage = `npm run proof -- [--only PART] [--seed NUMBER] [--path PATH] [--short] [--json]
+npm run proof -- --mutants [--named TEXT]
 
   --only    one part: ${parts.map(({ name }) => name).join(', ')}
   --seed    what everything random comes from (default: drawn, and printed)
   --path    one case of it, as a fault names it; with --only
   --short   the size that the tests run
-  --json    the same as one JSON document, on standard output`;
+  --json    the same as one JSON document, on standard output
+  --mutants the part mutants alone: prints its matrix, and writes it to docs/proof.md
+  --named   only mutants with this in their name or in that of a test file`;
 
 const say = (line: string) => process.stderr.write(`${line}\n`);
 
@@ -30,6 +34,8 @@ const { values } = parseArgs({
     path: { type: 'string' },
     short: { type: 'boolean', default: false },
     json: { type: 'boolean', default: false },
+    mutants: { type: 'boolean', default: false },
+    named: { type: 'string', default: '' },
     help: { type: 'boolean', default: false },
   },
 });
@@ -46,6 +52,7 @@ if (chosen.length === 0 || !Number.isInteger(seed) || (values.path !== undefined
 
 const interrupted = new AbortController();
 process.once('SIGINT', () => interrupted.abort());
+if (values.mutants) process.exit((await killMatrix(values.named, { say, signal: interrupted.signal })) ? 0 : 1);
 const run = { size: values.short ? 'short' : 'full', seed, say, signal: interrupted.signal } as const;
 const started = performance.now();
 const [only] = chosen;

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { stringify } from 'uuid';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { statement } from '../../test/support/postgres.ts';
 import { startTestServer, type TestServer } from '../../test/support/server.ts';
 import { testSecret } from '../../test/support/templates.ts';
 import { mintOpaqueToken } from './opaque-token.ts';
@@ -53,6 +54,13 @@ test('a made-up refresh token ends no session', async () => {
   expect(server.securityEvents.slice(events).map(({ name }) => name)).not.toContain('REFRESH_TOKEN_REUSED');
   // Nothing was changed: the session's own token is still good.
   expect((await server.call('POST', '/api/auth/refresh', { refresh_token: token })).status).toBe(200);
+});
+
+test('a session of an account that was suspended meanwhile is not gone on with', async () => {
+  const { refresh_token: token, user } = await register();
+  await statement(server.database.url, `update users set status = 'suspended' where id = '${user.id}'`);
+  const answer = await server.call('POST', '/api/auth/refresh', { refresh_token: token });
+  expect(answer).toMatchObject({ status: 401, body: { detail: 'Invalid token' } });
 });
 
 test('an exchanged token that was made under the secret before still ends its family', async () => {

@@ -1,3 +1,4 @@
+import pg from 'pg';
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
 import { afterAll, beforeAll, expect, test } from 'vitest';
@@ -112,6 +113,20 @@ test('to who asks, a hidden row and no row leave the same lines, in the access l
     expect(about(hidden)).toHaveLength(3);
     expect(about(hidden)).toEqual(about(absent));
   }
+});
+
+test('the answer waits for none of it', async () => {
+  const erin = await server.user();
+  const owner = new pg.Client({ connectionString: server.database.url });
+  await owner.connect();
+  try {
+    await owner.query('begin; lock table user_access_log in access exclusive mode');
+    for (const id of [secret, uuidv7()]) expect((await erin.call('GET', `/api/projects/${id}`)).status).toBe(404);
+    await owner.query('rollback');
+  } finally {
+    await owner.end();
+  }
+  await expect.poll(() => refusalsOf(erin)).toHaveLength(2);
 });
 
 function watchAlone(dora: TestUser, queueMax: number) {

@@ -50,6 +50,11 @@ describe('a user’s statement', () => {
     expect(parameters.filter((value) => value === userId)).toHaveLength(7);
   });
 
+  test('what a cross join reads is confined too', () => {
+    const query = db.selectFrom('agents').crossJoin('labels as l').select('l.name');
+    expect(confined(query).text).toMatch(/where "agents"\."user_id" = \$\d+ and "l"\."user_id" = \$\d+$/);
+  });
+
   test('update, also with FROM, and delete, also with USING', () => {
     const update = db
       .updateTable('tasks as t')

@@ -131,6 +131,8 @@ test('the owner is served, each time on a world of its own', async () => {
     const answer = await call(owner, operation, move, world);
     const expected = move.owner ?? (answer.status < 300 ? answer.status : 200);
     expect(answer.status, `${operation.name}: ${answer.text}`).toBe(expected);
+    // Nothing on the way may keep it and give it to somebody else.
+    if (answer.text !== '') expect(answer.headers.get('cache-control'), operation.name).toContain('no-store');
   }
 }, 60_000);
 

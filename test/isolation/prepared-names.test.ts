@@ -58,13 +58,19 @@ test('the names are out of the application’s sight', async () => {
 });
 
 test('the names are of one connection, and cannot be guessed', async () => {
-  const isolation = narrow();
-  await isolation.withUser(victim.caller, labels);
-  const seen = await withOwner(server.database.url, async (owner) => {
-    await owner.query(`grant execute on function pg_prepared_statement() to ${appRole}`);
-    return namesOf(isolation);
-  });
-  expect(seen).toEqual([{ name: expect.stringMatching(/^rf[0-9a-f]{24}_\d+$/), types: expect.any(String) }]);
+  await withOwner(server.database.url, (owner) =>
+    owner.query(`grant execute on function pg_prepared_statement() to ${appRole}`),
+  );
+  const names: string[] = [];
+  for (let connection = 0; connection < 2; connection += 1) {
+    const isolation = narrow();
+    await isolation.withUser(victim.caller, labels);
+    names.push(...(await namesOf(isolation)).map(({ name }) => name));
+    await opened?.close();
+    opened = undefined;
+  }
+  expect(names).toEqual([expect.stringMatching(/^rf[0-9a-f]{24}_\d+$/), expect.stringMatching(/^rf/)]);
+  expect(names[0]).not.toBe(names[1]);
 });
 
 describe('where an owner who is no superuser cannot hide the names', () => {

@@ -12,10 +12,16 @@ const prefix = 'ringfence-test-postgres-';
 
 /**
  * One Postgres for the whole run, with the templates built in it. `RINGFENCE_TEST_DATABASE_URL` (a superuser's
- * connection string) replaces it, for instance to test on Postgres 15.
+ * connection string) replaces it, for instance to test on Postgres 15; RINGFENCE_TEST_TEMPLATES, as JSON, names templates
+ * that are ready there: test/isolation/proof/mutants.ts hands over one with a defect.
  */
 export default async function setup(project: TestProject): Promise<() => Promise<void>> {
   const given = process.env.RINGFENCE_TEST_DATABASE_URL;
+  const ready = process.env.RINGFENCE_TEST_TEMPLATES;
+  if (given && ready) {
+    project.provide('postgres', { url: given, templates: JSON.parse(ready) });
+    return async () => {};
+  }
   const server = given ? { url: given, stop: async () => {} } : await ownServer();
   try {
     const built = await buildTemplates(server.url);

@@ -28,6 +28,16 @@ test('a label is made, read, changed and removed, also from its tasks', async ()
   expect((await ann.call('DELETE', path)).status).toBe(404);
 });
 
+test('whose it is, nobody can say', async () => {
+  for (const [method, path] of [
+    ['POST', '/api/labels'],
+    ['PATCH', `/api/labels/${(await bob.call('POST', '/api/labels', { name: 'before' })).body.id}`],
+  ] as const) {
+    const answer = await bob.call(method, path, { name: 'given away', user_id: ann.id });
+    expect(answer).toMatchObject({ status: 400, body: { code: 'validation_failed', errors: [{ field: 'user_id' }] } });
+  }
+});
+
 test('a name is taken within one user’s labels and free for everybody else', async () => {
   const mine = await ann.call('POST', '/api/labels', { name: 'shared name' });
   expect(await ann.call('POST', '/api/labels', { name: 'shared name' })).toMatchObject({

@@ -3,7 +3,7 @@ import { createDatabase, type TestDatabase } from '../../../test/support/postgre
 import { monotonicMs } from '../../clock.ts';
 import { type Connection, connect, withConnection } from '../connection.ts';
 import { type Action, freezePlan, type Phase, type Plan, type Step } from '../plan.ts';
-import { readEvents, readFrozenPlan, readLedger } from '../state.ts';
+import { installState, readEvents, readFrozenPlan, readLedger } from '../state.ts';
 import { withRolloutLock } from './lock.ts';
 import { applyPlan, rollbackPlan } from './runner.ts';
 import type { RunEvent } from './step-run.ts';
@@ -124,7 +124,15 @@ test('a plan runs to its end, back, and again', async () => {
   expect(await one("select to_regclass('public.ringfence_items_key') is null as value")).toBe(true);
   await client.query(`update public.items set owner = default where id <= 10`);
   expect(await applyPlan(database.url, plan)).toMatchObject({ steps: 3, rows: 10 });
-  expect(await rollbackPlan(database.url, plan, { to: null })).toMatchObject({ steps: 4, left: 5 });
+  const back: RunEvent[] = [];
+  const takenBack = await rollbackPlan(database.url, plan, { to: null, onEvent: (event) => back.push(event) });
+  expect(takenBack).toMatchObject({ steps: 4, left: 5 });
+  expect(back.flatMap((event) => (event.kind === 'stepDone' ? [event.step.id] : []))).toEqual(
+    plan.steps
+      .slice(0, 4)
+      .map(({ id }) => id)
+      .toReversed(),
+  );
   expect(await readFrozenPlan(client)).toBeNull();
   expect(
     await one(
@@ -187,6 +195,16 @@ describe('a change under a short lock', () => {
     });
     expect(await one("select to_regclass('public.half') is null as value")).toBe(true);
     expect(await states(plan)).toEqual({ [addColumn.id]: 'done' });
+  });
+
+  test('is taken back when its entry cannot be written', async () => {
+    await makeItems(10);
+    await installState(client);
+    await client.query("alter table ringfence_rollout.steps add constraint refused check (state <> 'done')");
+    await expect(applyPlan(database.url, planOf(addColumn))).rejects.toThrow();
+    const columns =
+      "select count(*)::int as value from pg_attribute where attrelid = 'public.items'::regclass and attname = 'owner'";
+    expect(await one(columns)).toBe(0);
   });
 
   test('a statement that would hold its lock for long is taken back', async () => {

@@ -606,15 +606,18 @@ test('the fingerprint names what has changed', async () => {
   const before = await take();
   expect(await take()).toEqual(before);
   await client.query(
-    'alter table labels no force row level security; grant truncate on tasks to ringfence_app; create table notes (id int)',
+    `alter table labels no force row level security; grant truncate on tasks to ringfence_app; create table notes (id int);
+     alter policy user_isolation on agents using (true)`,
   );
   const after = await take();
   await client.query(
-    'alter table labels force row level security; revoke truncate on tasks from ringfence_app; drop table notes',
+    `alter table labels force row level security; revoke truncate on tasks from ringfence_app; drop table notes;
+     alter policy user_isolation on agents using (${own})`,
   );
   const changed = Object.keys(after).filter((part) => after[part] !== before[part]);
   expect(changed).toEqual([
     'grants on public.tasks to ringfence_app',
+    'policy public.agents user_isolation',
     'row security of public.labels',
     'table public.notes',
   ]);
