@@ -13,9 +13,13 @@ const page = new URL('../docs/proof.md', import.meta.url);
  */
 export async function killMatrix(named: string, options: HuntOptions): Promise<boolean> {
   const chosen = mutants.filter(({ name, suites }) => [name, ...suites].some((text) => text.includes(named)));
+  if (chosen.length === 0) {
+    console.log(`! no mutant has "${named}" in its name or tests`);
+    return false;
+  }
   const found = await hunt(chosen, options);
   console.log(tableOf(mutants, rowsOf(found.outcomes)));
-  const faults = chosen.length === 0 ? [`no mutant has "${named}" in its name or tests`] : faultsOf(found);
+  const faults = faultsOf(found);
   for (const fault of faults) console.log(`! ${fault}`);
   // A test that fails without any defect says nothing of one.
   if (found.failing.length > 0) return false;
