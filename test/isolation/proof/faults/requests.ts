@@ -8,6 +8,8 @@ export interface Disturbed {
   /** Also at the short size. */
   readonly short?: true;
   readonly headers?: Record<string, string>;
+  /** What its body has besides. */
+  readonly besides?: Record<string, unknown>;
   /**
    * The status of the same request when it was done already and only its answer was lost; `same` when it is answered as
    * at first. Nothing when it may not be sent again then.
@@ -27,12 +29,13 @@ export const requests: readonly Disturbed[] = [
   { name: 'PATCH /api/tasks/{id}', short: true, headers: { 'if-match': '"1"' }, again: 412 },
   { name: 'PATCH /api/tasks/{id}/labels' },
   { name: 'PUT /api/contexts/task/{id}' },
-  { name: 'POST /api/tasks/bulk', ...keyed },
+  // One by one, each operation is answered for itself: with 200 for the whole, and what could not be done inside.
+  { name: 'POST /api/tasks/bulk', besides: { atomic: true }, ...keyed },
   { name: 'DELETE /api/tasks/{id}', short: true, again: 404 },
   { name: 'DELETE /api/projects/{id}', again: 404 },
 ];
 
-export function callOf({ name, headers }: Disturbed, { planted }: Actor): Call {
+export function callOf({ name, headers, besides }: Disturbed, { planted }: Actor): Call {
   const [method = '', path = ''] = name.split(' ');
   const move = moves[name];
   if (!move) throw new Error(`there is no route ${name}`);
@@ -42,7 +45,7 @@ export function callOf({ name, headers }: Disturbed, { planted }: Actor): Call {
   return {
     method,
     target: move.query ? `${filled}?${move.query(planted)}` : filled,
-    body: body === undefined ? undefined : JSON.stringify(body),
+    body: body === undefined ? undefined : JSON.stringify({ ...body, ...besides }),
     ...(headers ? { headers } : {}),
   };
 }

@@ -17,6 +17,12 @@ test('what is equal to what is told apart, and so is order', () => {
   expect(same(`${now.toISOString()} ${now.toISOString()}`, `${now.toISOString()} ${soon.toISOString()}`)).toBe(false);
 });
 
+test('a token was used at some moment, whichever: to the millisecond it may be any', () => {
+  const used = (at: Date) => `{"created_at":"${now.toISOString()}","last_used_at":"${at.toISOString()}"}`;
+  expect(same(used(now), used(soon))).toBe(true);
+  expect(same(used(now), used(now).replace(/"last_used_at":"[^"]+"/, '"last_used_at":null'))).toBe(false);
+});
+
 test('moments that the caller gave are compared as they are', () => {
   expect(same('2150-01-01T00:00:00Z', '2150-01-01T00:00:01Z')).toBe(false);
 });

@@ -15,6 +15,8 @@ const patterns = [
   String.raw`(?<jwt>eyJ[\w-]+\.[\w-]+\.[\w-]+)`,
   '(?<id>[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12})',
   String.raw`(?<moment>\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,9})?(?:Z|[+-]\d\d(?::?\d\d)?))`,
+  // When a token was used is kept to the millisecond, so that it is another moment's equal by chance, or is not.
+  '"last_used_at":"(?<used>[^"]+)"',
   // Seconds that are counted down to a moment.
   String.raw`(?<countdown>try again in \d+ seconds|"(?:retry_after|uptime_seconds)":\d+)`,
 ];
@@ -35,6 +37,7 @@ export class Renaming {
       const groups = rest.at(-1) as Record<string, string | undefined>;
       if (groups.id !== undefined) return `‹${this.#placeOf(found.toLowerCase())}›`;
       if (groups.moment !== undefined) return this.#moment(found);
+      if (groups.used !== undefined) return `"last_used_at":"‹used›"`;
       if (groups.cursor !== undefined) return `"next_cursor":"‹${this.apply(opened(groups.cursor))}›"`;
       if (groups.opaque !== undefined) return this.#opaque(found);
       if (groups.jwt !== undefined) return this.#claims(found);
