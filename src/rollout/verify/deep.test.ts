@@ -139,7 +139,8 @@ describe('our own schema', () => {
 
   test('it keeps to its pace, and ends in time', { timeout: 60_000 }, async () => {
     const result = await deep(database.url, own, { statementsPerSecond: 100, maxSeconds: 1 });
-    expect(result.statements).toBeLessThan(150);
+    // What ends an attempt is let through at once and is counted too: at most one for each that waits. Unpaced it would be 500.
+    expect(result.statements).toBeLessThan(220);
     expect(named(result)).toContain('hostile-sample ');
     expect(
       failures(result.findings)
@@ -154,45 +155,44 @@ describe('anybody’s database, by its owner who is no superuser', () => {
   const directory = mkdtempSync(join(tmpdir(), 'ringfence-deep-'));
   afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-  test.each(
-    shapes
-      // Contracting partitions as an ordinary owner fails for now (RF001 from VALIDATE): told, not hidden.
-      .filter(({ template, name }) => template === undefined && name !== 'partitioned')
-      .map((shape) => [shape.name, shape] as const),
-  )('%s', { timeout: 300_000 }, async (_, shape) => {
-    const [owner, legacy] = ['owner', 'legacy'].map((name) => `deep_${name}_${randomBytes(4).toString('hex')}`);
-    const database = await createDatabase();
-    await statement(
-      database.url,
-      `create role ${owner} login password 'x' createrole; create role ${legacy}; alter database ${database.name} owner to ${owner}`,
-    );
-    const { rows } = await statement(database.url, "select current_setting('server_version_num')::int as v");
-    const admin = Number(rows[0]?.v) >= 160_000 ? 'with admin true, inherit false, set false' : 'with admin option';
-    await statement(database.url, `grant ringfence_app, ringfence_system to ${owner} ${admin}`);
-    const url = new URL(database.url);
-    [url.username, url.password] = [owner ?? '', 'x'];
-    try {
-      await statement(url.href, shape.sql(legacy ?? ''));
-      const file = join(directory, `${owner}.json`);
-      writeFileSync(file, JSON.stringify({ legacyRoles: [legacy], ...shape.config }));
-      const config = await loadRolloutConfig(file, directory);
-      const plan: Plan = await withConnection(
-        url.href,
-        'test',
-        async (client) => (await resolvePlan(client, config)).plan,
+  test.each(shapes.filter(({ template }) => template === undefined).map((shape) => [shape.name, shape] as const))(
+    '%s',
+    { timeout: 300_000 },
+    async (_, shape) => {
+      const [owner, legacy] = ['owner', 'legacy'].map((name) => `deep_${name}_${randomBytes(4).toString('hex')}`);
+      const database = await createDatabase();
+      await statement(
+        database.url,
+        `create role ${owner} login password 'x' createrole; create role ${legacy}; alter database ${database.name} owner to ${owner}`,
       );
-      const at = async (reached: Phase) => {
-        await applyPlan(url.href, plan, { until: reached });
-        return deep(url.href, { ownership: plan.ownership, extras: plan.extras, reached }, fast, 200);
-      };
-      const cut = await at('cutover');
-      expect(failures(cut.findings)).toEqual([]);
-      const result = await at('contract');
-      expect(failures(result.findings)).toEqual([]);
-      expect(result.sample.attempts).toBeGreaterThan(50);
-      expect(result.about.superuser).toBe(false);
-    } finally {
-      await database.drop();
-    }
-  });
+      const { rows } = await statement(database.url, "select current_setting('server_version_num')::int as v");
+      const admin = Number(rows[0]?.v) >= 160_000 ? 'with admin true, inherit false, set false' : 'with admin option';
+      await statement(database.url, `grant ringfence_app, ringfence_system to ${owner} ${admin}`);
+      const url = new URL(database.url);
+      [url.username, url.password] = [owner ?? '', 'x'];
+      try {
+        await statement(url.href, shape.sql(legacy ?? ''));
+        const file = join(directory, `${owner}.json`);
+        writeFileSync(file, JSON.stringify({ legacyRoles: [legacy], ...shape.config }));
+        const config = await loadRolloutConfig(file, directory);
+        const plan: Plan = await withConnection(
+          url.href,
+          'test',
+          async (client) => (await resolvePlan(client, config)).plan,
+        );
+        const at = async (reached: Phase) => {
+          await applyPlan(url.href, plan, { until: reached });
+          return deep(url.href, { ownership: plan.ownership, extras: plan.extras, reached }, fast, 200);
+        };
+        const cut = await at('cutover');
+        expect(failures(cut.findings)).toEqual([]);
+        const result = await at('contract');
+        expect(failures(result.findings)).toEqual([]);
+        expect(result.sample.attempts).toBeGreaterThan(50);
+        expect(result.about.superuser).toBe(false);
+      } finally {
+        await database.drop();
+      }
+    },
+  );
 });

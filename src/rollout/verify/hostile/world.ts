@@ -172,5 +172,10 @@ function otherValue(value: string | null): string | null {
   if (value === null) return null;
   if (/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/.test(value)) return randomUUID();
   if (/^\d+$/.test(value)) return String(BigInt(value) - 77n);
+  const moment = /^(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:)(\d\d)(.*)$/.exec(value);
+  if (moment) return `${moment[1]}${String((Number(moment[2]) + 31) % 60).padStart(2, '0')}${moment[3]}`;
+  // In the same month, hence as a rule in the same partition.
+  const date = /^(\d{4}-\d\d-)(\d\d)$/.exec(value);
+  if (date) return `${date[1]}${String(1 + ((Number(date[2]) + 13) % 28)).padStart(2, '0')}`;
   return value.replaceAll(/[0-9a-f]/g, (character) => (character === 'f' ? '0' : 'f'));
 }
