@@ -13,13 +13,15 @@ let url: string;
 /** Who owns the database and its tables, may make roles, and is bound by every policy that is in force. */
 beforeAll(async () => {
   database = await createDatabase();
+  const { rows } = await statement(database.url, "select current_setting('server_version_num')::int as v");
+  const admin = Number(rows[0]?.v) >= 160_000 ? 'with admin true, inherit false, set false' : 'with admin option';
   await statement(
     database.url,
     `create role ${owner} login createrole password 'secret';
-    grant ringfence_app, ringfence_system to ${owner} with admin true, inherit false, set false;
+    grant ringfence_app, ringfence_system to ${owner} ${admin};
     do $$ begin
       if exists (select from pg_roles where rolname = 'ringfence_shadow') then
-        grant ringfence_shadow to ${owner} with admin true, inherit false, set false;
+        grant ringfence_shadow to ${owner} ${admin};
       end if;
     end $$;
     alter database ${database.name} owner to ${owner}`,
@@ -76,6 +78,8 @@ async function constraints(): Promise<readonly unknown[]> {
     url,
     `select conrelid::regclass::text as "on", conname, pg_get_constraintdef(oid) as is, convalidated
     from pg_constraint where connamespace = 'public'::regnamespace and contype in ('p', 'u', 'f')
+      -- What Postgres 15 makes of a reference for each partition, VALIDATE leaves as it is there.
+      and conparentid = 0
     order by 1, 2, 3`,
   );
   return rows;
