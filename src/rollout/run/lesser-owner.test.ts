@@ -14,14 +14,16 @@ let url: string;
 beforeAll(async () => {
   database = await createDatabase();
   const { rows } = await statement(database.url, "select current_setting('server_version_num')::int as v");
-  const admin = Number(rows[0]?.v) >= 160_000 ? 'with admin true, inherit false, set false' : 'with admin option';
+  // Before 16 a membership inherits, and CREATEROLE makes do without it.
+  const admin = (role: string) =>
+    Number(rows[0]?.v) >= 160_000 ? `grant ${role} to ${owner} with admin true, inherit false, set false;` : '';
   await statement(
     database.url,
     `create role ${owner} login createrole password 'secret';
-    grant ringfence_app, ringfence_system to ${owner} ${admin};
+    ${admin('ringfence_app, ringfence_system')}
     do $$ begin
       if exists (select from pg_roles where rolname = 'ringfence_shadow') then
-        grant ringfence_shadow to ${owner} ${admin};
+        ${admin('ringfence_shadow') || 'null;'}
       end if;
     end $$;
     alter database ${database.name} owner to ${owner}`,
