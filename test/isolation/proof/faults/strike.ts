@@ -49,7 +49,7 @@ export function arm(
 ): Armed {
   const messages = { server: 0, postgres: 0 };
   const between: number[] = [];
-  let [struck, committing, open, anothers] = [false, false, false, false];
+  let [struck, committing, open] = [false, false, false];
   let transactions = 0;
   let victim: Wire | undefined;
   let found = () => {};
@@ -72,8 +72,7 @@ export function arm(
       if (!open) between.push(index);
       open = message.type !== 'Q' && message.type !== 'S';
     }
-    if (isAnothers(message, stage.pair[0].id)) anothers = true;
-    const here = !anothers && place !== undefined && place.side === message.side && place.index === index;
+    const here = place !== undefined && place.side === message.side && place.index === index;
     if (here) struck = true;
     const verdict = here ? strike?.(wire) : undefined;
     if (/^commit/.test(sqlOf(message)) && (!struck || wire.open)) committing = true;
@@ -89,15 +88,6 @@ export function arm(
       return { messages, between };
     },
   };
-}
-
-/** The identity says whose transaction it is: one that was left over from before is not the one to strike in. */
-function isAnothers({ side, type, bytes }: Message, user: string): boolean {
-  const owner =
-    side === 'server' && type === 'B'
-      ? /([0-9a-f-]{36})\.\d{13}\.\d+\./.exec(bytes.toString('latin1'))?.[1]
-      : undefined;
-  return owner !== undefined && owner !== user;
 }
 
 const isBegin = (message: Message) => /^begin/.test(sqlOf(message));
