@@ -58,7 +58,8 @@ function missingOf(parts: readonly PartReport[]): string[] {
 
 export function printPart({ name, title, seconds, figures, faults }: PartReport): void {
   console.log(`\n${faults.length === 0 ? 'holds' : 'FAILS'}  ${name}: ${title} (${seconds.toFixed(1)} s)`);
-  for (const [figure, value] of Object.entries(figures)) console.log(`  ${figure.padEnd(44)}${shown(value)}`);
+  const width = Math.max(...Object.keys(figures).map(({ length }) => length));
+  for (const [figure, value] of Object.entries(figures)) console.log(`  ${figure.padEnd(width)}  ${shown(value)}`);
   for (const fault of faults) console.log(`  ! ${fault}`);
 }
 

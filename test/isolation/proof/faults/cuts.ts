@@ -99,7 +99,10 @@ function casesOf(
     const chosen = new Set([...possible.filter((kind) => kind === 'cut'), ...(other === undefined ? [] : [other])]);
     // It needs a place of its own kind, of which there are few.
     if (possible.includes('abort')) chosen.add('abort');
-    return [...chosen].map((kind) => ({ request, from, place, kind }));
+    return [...chosen].map((kind) => {
+      const at: Place = kind === 'abort' ? { ...place, between: true } : place;
+      return { request, from, place: at, kind };
+    });
   });
 }
 

@@ -15,6 +15,11 @@ export interface Place {
   readonly side: Side;
   /** Among that side's messages of the transaction. */
   readonly index: number;
+  /**
+   * At the next one from there that begins a statement: a connection that has the statement prepared already sends one
+   * message less, so that the same index falls inside another statement.
+   */
+  readonly between?: true;
 }
 
 export interface Conversation {
@@ -68,11 +73,11 @@ export function arm(
     // The connection is somebody else's now.
     if (transactions > 1) return undefined;
     const index = messages[message.side]++;
+    const here = !struck && place?.side === message.side && isAt(place, index, open);
     if (message.side === 'server') {
       if (!open) between.push(index);
       open = message.type !== 'Q' && message.type !== 'S';
     }
-    const here = place !== undefined && place.side === message.side && place.index === index;
     if (here) struck = true;
     const verdict = here ? strike?.(wire) : undefined;
     if (/^commit/.test(sqlOf(message)) && (!struck || wire.open)) committing = true;
@@ -89,6 +94,10 @@ export function arm(
     },
   };
 }
+
+/** @param open a statement whose messages have not all come */
+const isAt = (place: Place, index: number, open: boolean) =>
+  place.between ? index >= place.index && !open : index === place.index;
 
 const isBegin = (message: Message) => /^begin/.test(sqlOf(message));
 
