@@ -10,7 +10,7 @@ import { backTo, isOneTransaction, type Phase, type Plan, type Step } from '../r
 import { durationText } from '../rollout/preflight/amounts.ts';
 import { rollbackPlan } from '../rollout/run/runner.ts';
 import type { RunSummary } from '../rollout/run/tally.ts';
-import { readFrozenPlan, readLedger, recordEvent } from '../rollout/state.ts';
+import { everFrozen, readFrozenPlan, readLedger, recordEvent } from '../rollout/state.ts';
 import { hashTables, type TableHash } from '../rollout/table-hash.ts';
 import { sayStopping } from './apply.ts';
 import { withOwnedDatabase } from './database.ts';
@@ -50,8 +50,12 @@ export async function runRollback(config: Config, flags: RollbackFlags): Promise
     throw problem('usage_error', '--to: goes with --level database; level app ends at the cut-over');
   if (level === 'database' && flags.url !== undefined) throw problem('usage_error', '--url: goes with --level app');
   return withOwnedDatabase(config, async ({ ownerUrl }) => {
-    const plan = await withConnection(ownerUrl, 'rollback', readFrozenPlan);
-    if (plan === null && level === 'database')
+    const [plan, frozenOnce] = await withConnection(ownerUrl, 'rollback', async (client) => [
+      await readFrozenPlan(client),
+      await everFrozen(client),
+    ]);
+    // A rollback that was killed behind its last step is run again: it then has reached its end.
+    if (plan === null && level === 'database' && !frozenOnce)
       throw problem('rollout_refused', 'No plan is in force: there is nothing to take back.');
     const to = level === 'app' ? 'cutover' : (flags.to ?? null);
     if (plan !== null && to !== null && isOneTransaction(plan)) {

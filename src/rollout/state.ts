@@ -53,6 +53,13 @@ export async function readFrozen(client: ClientBase): Promise<FrozenPlan | null>
   return rows[0] ?? null;
 }
 
+/** Whether there was ever a plan in force. */
+export async function everFrozen(client: ClientBase): Promise<boolean> {
+  if (!(await stateInstalled(client))) return false;
+  const { rows } = await client.query('select from ringfence_rollout.plans limit 1');
+  return rows.length > 0;
+}
+
 /** Puts a plan in force. One that was taken back begins anew. */
 export async function freeze(client: ClientBase, plan: Plan): Promise<void> {
   await client.query(

@@ -18,6 +18,7 @@ test('verify, status, monitor and rollback after a script in one transaction', {
   const stage = await Stage.open(textKeys, await server.fresh(textKeys), { writers: 1 });
   try {
     await stage.asOwner((client) => client.query('create extension pg_stat_statements'));
+    expect((await stage.run(1, ...rollback)).stderr).toContain('No plan is in force');
     const { stdout: script } = await stage.run(0, 'plan', '--sql', '--one-transaction');
     await stage.asOwner((client) => client.query(script));
     none('owners', await stage.faultsInOwners());
@@ -44,6 +45,8 @@ test('verify, status, monitor and rollback after a script in one transaction', {
     expect((await stage.run(1, 'apply')).stderr).toContain('a part of it was taken back');
     await stage.run(0, ...rollback);
     same(await stage.schemaNow(), stage.schemaBefore, 'after the rollback');
+    // As after one that was killed behind its last step.
+    expect((await stage.run(0, ...rollback)).stdout).toContain('the database needs no change');
     none('rows', await stage.faultsInRows());
 
     await stage.run(0, 'apply');
