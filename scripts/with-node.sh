@@ -85,6 +85,12 @@ installed || install
 flags=--disable-warning=ExperimentalWarning
 case $file in */src/cli.ts) flags="$flags --max-semi-space-size=4 --heap-growing-percent=20" ;; esac
 
+# What Node has made of the sources is kept: `apply` starts in 0.22 s instead of 0.46 and takes 85 MiB instead of 109, since
+# the compiler is not loaded. Whoever can write there can change the dependencies, too.
+if [ -z "${NODE_COMPILE_CACHE:-}" ] && [ -w "$root/node_modules" ]; then
+  export NODE_COMPILE_CACHE="$root/node_modules/.cache/ringfence"
+fi
+
 # The second is where npm puts it when this is somebody's dependency.
 for node in "$root/node_modules/.bin/node" "$root/../.bin/node" node; do
   if new_enough "$node"; then
