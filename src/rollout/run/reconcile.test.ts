@@ -116,7 +116,10 @@ test('a row that moves from where nobody looked yet to where somebody has looked
   expect(await wrongRows()).toBe(0);
 });
 
-test('most rows of a full table get their owner without an entry in an index', async () => {
+// A page is cleared only of what is older than every transaction that writes, those of other databases included
+// (GetSnapshotData's definitely_needed). On so few blocks the passes are over while one of another test is open.
+const besideOthers = { retry: 4 };
+test('most rows of a full table get their owner without an entry in an index', besideOthers, async () => {
   await makeItems(30_000, `'${nobody}'::uuid`);
   await client.query('create index on public.items (note, id); create index on public.items (md5(id::text))');
   expect(await applyPlan(database.url, planOf(sweep))).toMatchObject({ rows: 30_000 });
