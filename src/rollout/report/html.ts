@@ -21,6 +21,8 @@ table { border-collapse: collapse; width: 100%; margin: .6rem 0 1rem; font-size:
 caption { text-align: left; padding: .2rem 0; }
 th, td { text-align: left; vertical-align: top; padding: .35rem .6rem; border-bottom: 1px solid var(--line);
   overflow-wrap: anywhere; }
+/* A class or a state in one word, beside a column that takes all there is. */
+td { min-width: 5.5rem; }
 thead th { background: var(--head); overflow-wrap: normal; }
 tbody th { font-weight: 600; white-space: nowrap; }
 .state { font-weight: 700; white-space: nowrap; }
@@ -102,10 +104,12 @@ function stateOf(state: State): string {
 /** @param rows of HTML; the first cell of a row is its heading */
 function tableOf(caption: string, columns: readonly string[], rows: readonly (readonly string[])[]): string {
   const head = columns.map((column) => `<th scope="col">${escaped(column)}</th>`).join('');
+  // A list of names and what they are has none.
+  const heading = columns.some((column) => column !== '') ? `<thead><tr>${head}</tr></thead>\n` : '';
   const body = rows.map(([first = '', ...rest]) => {
     return `<tr><th scope="row">${first}</th>${rest.map((cell) => `<td>${cell}</td>`).join('')}</tr>`;
   });
-  return `<div class="scroll" role="region" tabindex="0" aria-label="${escaped(caption)}">\n<table>\n<caption>${escaped(caption)}</caption>\n<thead><tr>${head}</tr></thead>\n<tbody>\n${body.join('\n')}\n</tbody>\n</table>\n</div>`;
+  return `<div class="scroll" role="region" tabindex="0" aria-label="${escaped(caption)}">\n<table>\n<caption>${escaped(caption)}</caption>\n${heading}<tbody>\n${body.join('\n')}\n</tbody>\n</table>\n</div>`;
 }
 
 const entities: Readonly<Record<string, string>> = {
