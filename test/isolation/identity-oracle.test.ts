@@ -98,6 +98,18 @@ test('the plan that was run tells nothing of conditions that others’ rows meet
   );
 });
 
+test('loud in a transaction of one’s own, it tells whether anybody has a row in the table, and nothing of the row', async () => {
+  const spoilt = (table: string, condition: string) =>
+    answer(`${spoils['with nonsense']} union all select name from ${table} where ${condition}`, 'begin');
+  const loud = await spoilt('labels', absent);
+  expect(loud).toMatch(/^RF00/);
+  expect(await spoilt('labels', present)).toBe(loud);
+  expect(await spoilt('labels', 'true')).toBe(loud);
+  // Nobody has an agent.
+  expect(await spoilt('agents', present)).toBe(await spoilt('agents', 'true'));
+  expect(await spoilt('agents', 'true')).not.toBe(loud);
+});
+
 describe('a transaction cannot take back that its identity was checked at the start', () => {
   test.each([
     "select set_config('transaction_deferrable', 'off', true)",
