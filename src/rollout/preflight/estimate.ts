@@ -1,7 +1,7 @@
 /**
- * What the rollout will cost a table. Estimates, never promises: scaled from one measurement on 2 million rows (558 MB
- * with three indexes, 2 shared virtual CPUs, PostgreSQL 15). All of it assumes that every row is rewritten; rows that
- * keep the default owner are not.
+ * What the rollout will cost a table. Estimates, never promises: scaled from one measurement on 2 million rows (500 MB
+ * with three indexes, four connections writing, 2 shared virtual CPUs, PostgreSQL 18: `npm run bench:rollout`). All of it
+ * assumes that every row is rewritten; rows that keep the default owner are not.
  */
 import type { Table } from '../catalog.ts';
 
@@ -18,17 +18,15 @@ export interface TableEstimate {
 const megabyte = 1024 * 1024;
 
 /** The measured table. */
-const measured = { rows: 2_000_000, bytes: 558 * megabyte };
+const measured = { rows: 2_000_000, bytes: 500 * megabyte };
 
 const bytesPerRow = measured.bytes / measured.rows;
 
-/** Ranges of 10 000 rows joined with the parent, 2 workers: 13.0 s, 154 thousand rows a second. */
-const backfillRowsPerMs = 154;
-const backfillBytesPerMs = measured.bytes / 13_000;
+/** Ranges of 20 ms with the parent looked up, 2 workers: 38 s, 53 thousand rows a second. */
+const backfillMs = 38_000;
 
-/** A single UPDATE and updates by ranges alike: 1650 to 1660 MB. */
-const walBytesPerRow = 830;
-const walPerByte = (1_660 * megabyte) / measured.bytes;
+/** With the full pages that follow a checkpoint; the indexes are counted below. */
+const backfillWal = 1_850 * megabyte;
 
 /** One index after the backfill: 1.7 s and 78 MB of WAL. Built concurrently, the table is read twice (Postgres manual, CREATE INDEX). */
 const indexMsPerRow = (2 * 1_700) / measured.rows;
@@ -42,10 +40,12 @@ export function estimateTable(table: Table): TableEstimate {
   const rows = rowsOf(table);
   const bytes = Math.max(table.bytes, 0);
   const indexes = indexesToBuild(table);
+  // Few wide rows cost by their bytes.
+  const share = Math.max(rows / measured.rows, bytes / measured.bytes);
   return {
-    backfillMs: Math.ceil(Math.max(rows / backfillRowsPerMs, bytes / backfillBytesPerMs)),
+    backfillMs: Math.ceil(share * backfillMs),
     indexMs: Math.ceil(indexes * rows * indexMsPerRow),
-    walBytes: Math.ceil(Math.max(rows * walBytesPerRow, bytes * walPerByte) + indexes * rows * indexWalBytesPerRow),
+    walBytes: Math.ceil(share * backfillWal + indexes * rows * indexWalBytesPerRow),
     longestLockMs: lockMs * (1 + table.partitions.length),
   };
 }
