@@ -3,6 +3,7 @@ import { type Catalog, type Table, tableOf } from './catalog.ts';
 import { type Finding, fail, warn } from './finding.ts';
 import type { OwnedTable, Ownership } from './ownership.ts';
 import { uniqueIndexes } from './steps/keys.ts';
+import { takenNames } from './taken-names.ts';
 
 export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
   return ownership.owned.flatMap((owned) => {
@@ -11,6 +12,7 @@ export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
       ...ofTable(catalog, owned, table),
       ...ofKeys(owned, table),
       ...ofReferences(owned, table),
+      ...takenNames(catalog, owned, table),
       ...toAccounts(ownership, owned, table),
     ];
   });

@@ -1,6 +1,6 @@
 /** What keys are called while both are there: the one with the owner beside the one it will take the name of. */
 
-import type { Table } from '../catalog.ts';
+import type { Catalog, Table } from '../catalog.ts';
 import { derivedName, identifier } from '../identifier.ts';
 
 /** The key with the owner, until it takes the old one's name. */
@@ -11,6 +11,21 @@ export const withoutOwner = (name: string): string => derivedName('ringfence_old
 export const userIndexName = (table: string): string => derivedName('idx', table, 'user_id');
 export const referenceIndexName = (table: string, columns: readonly string[]): string =>
   derivedName('idx', table, 'user_id', ...columns);
+
+/** Of the application's: what has the name is not ours to take for built, nor to drop on the way back. */
+export function isTaken(catalog: Catalog, schema: string, name: string): boolean {
+  return [...catalog.tables.values()].some(
+    (table) => table.schema === schema && (table.name === name || table.indexes.some((index) => index.name === name)),
+  );
+}
+
+/** The name, or another where it is taken. */
+export function freeName(catalog: Catalog, schema: string, wanted: string): string {
+  let name = wanted;
+  for (let next = 1; isTaken(catalog, schema, name); next++)
+    name = derivedName('ringfence', ...(next === 1 ? [] : [String(next)]), wanted);
+  return name;
+}
 
 /**
  * An index's definition from pg_get_indexdef() under another name and with the owner as first column, or without change.

@@ -6,7 +6,7 @@ import { type ForeignKey, type Index, type Table, tableOf } from '../catalog.ts'
 import { columnList, identifier } from '../identifier.ts';
 import type { OwnedReference, OwnedTable } from '../ownership.ts';
 import type { Action, Step } from '../plan.ts';
-import { redefine, referenceIndexName, userIndexName, withOwner } from './key-names.ts';
+import { freeName, redefine, referenceIndexName, userIndexName, withOwner } from './key-names.ts';
 import { sweeps } from './owners.ts';
 import { leavesOf, type PlanContext, sql, stepsOf } from './step.ts';
 
@@ -115,7 +115,7 @@ function plainIndex(
   const list = columnList([owned.ownerColumn, ...columns]);
   const leaves = leavesOf(context.catalog, table).map((label) => {
     const leaf = tableOf(context.catalog, label);
-    const name = nameFor(leaf.name);
+    const name = freeName(context.catalog, leaf.schema, nameFor(leaf.name));
     const statement = `create index concurrently ${identifier(name)} on ${leaf.label} (${list})`;
     const title =
       columns.length === 0 ? 'build the index by owner' : `build the index by owner and ${columns.join(', ')}`;
@@ -128,7 +128,7 @@ function plainIndex(
     );
   });
   if (table.kind !== 'partitioned') return leaves;
-  const name = nameFor(table.name);
+  const name = freeName(context.catalog, table.schema, nameFor(table.name));
   const label = `${identifier(table.schema)}.${identifier(name)}`;
   // The parts are there: this only joins them. Its going takes the parts along.
   const whole = step(
