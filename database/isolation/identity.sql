@@ -3,8 +3,6 @@
 -- statement that an attacker slips in cannot become anybody else: it can set the setting, but it cannot sign.
 
 create schema if not exists ringfence;
-revoke all on schema ringfence from public;
-grant usage on schema ringfence to ringfence_app, ringfence_system;
 
 -- HMAC-SHA256 (RFC 2104) keys, already combined with the inner and outer pad, so that the check is two calls of the
 -- built-in sha256() and needs no extension. Two keys may be valid at once: that is how they are rotated.
@@ -14,7 +12,6 @@ create table if not exists ringfence.identity_keys (
   outer_pad bytea not null check (octet_length(outer_pad) = 64),
   created_at timestamptz not null default clock_timestamp()
 );
-revoke all on table ringfence.identity_keys from public, ringfence_app, ringfence_system;
 
 -- Who the current transaction acts for, or an error: never a default. The policies ask with `loud` false, everybody else asks
 -- current_user_id() below.
@@ -80,12 +77,8 @@ begin
   end;
 end
 $$;
-revoke all on function ringfence.verified_user_id(boolean) from public;
-grant execute on function ringfence.verified_user_id(boolean) to ringfence_app, ringfence_system;
 
 -- The same, or an error: what a transaction calls first, and whose a new row is by default.
 create or replace function ringfence.current_user_id() returns uuid
 language sql stable parallel restricted
 as $$ select ringfence.verified_user_id(true) $$;
-revoke all on function ringfence.current_user_id() from public;
-grant execute on function ringfence.current_user_id() to ringfence_app, ringfence_system;

@@ -6,8 +6,6 @@
 -- statement is parsed. plpgsql, because an sql function would be inlined, and the condition could then be said in other words.
 
 create schema if not exists ringfence_system_mode;
-revoke all on schema ringfence_system_mode from public;
-grant usage on schema ringfence_system_mode to ringfence_system;
 
 create or replace function ringfence_system_mode.every(id uuid) returns boolean
 language plpgsql immutable parallel safe cost 1

@@ -25,7 +25,6 @@ if not exists (
 end if;
 
 create schema if not exists ringfence_rollout;
-revoke all on schema ringfence_rollout from public;
 
 -- Owners that a rule would not come to: given by hand, or saved before the column goes.
 create table if not exists ringfence_rollout.user_id_backup (
@@ -36,7 +35,29 @@ create table if not exists ringfence_rollout.user_id_backup (
   saved_at timestamptz not null default clock_timestamp(),
   primary key (table_name, id)
 );
-revoke all on table ringfence_rollout.user_id_backup from public;
+
+do $$
+declare
+  given text;
+begin
+  for given in
+    select distinct format('%s from %s cascade', o.name,
+      case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end)
+    from (
+      select format('schema %I', n.nspname) as name, n.nspowner as owner, n.nspacl as acl
+      from pg_catalog.pg_namespace n where n.nspname = 'ringfence_rollout'
+      union all
+      select format('table %s', c.oid::regclass), c.relowner, c.relacl
+      from pg_catalog.pg_class c where c.relnamespace = to_regnamespace('ringfence_rollout')
+      union all
+      select format('function %s', p.oid::regprocedure), p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+      from pg_catalog.pg_proc p where p.pronamespace = to_regnamespace('ringfence_rollout')
+    ) o, aclexplode(o.acl) a
+    where a.grantee <> o.owner
+  loop
+    execute 'revoke all on ' || given;
+  end loop;
+end $$;
 
 -- Defaults ------------------------------------------------------------------------------------------------------------
 

@@ -117,8 +117,6 @@ grant usage on schema public to ringfence_app, ringfence_system;
 -- statement that an attacker slips in cannot become anybody else: it can set the setting, but it cannot sign.
 
 create schema if not exists ringfence;
-revoke all on schema ringfence from public;
-grant usage on schema ringfence to ringfence_app, ringfence_system;
 
 -- HMAC-SHA256 (RFC 2104) keys, already combined with the inner and outer pad, so that the check is two calls of the
 -- built-in sha256() and needs no extension. Two keys may be valid at once: that is how they are rotated.
@@ -128,7 +126,6 @@ create table if not exists ringfence.identity_keys (
   outer_pad bytea not null check (octet_length(outer_pad) = 64),
   created_at timestamptz not null default clock_timestamp()
 );
-revoke all on table ringfence.identity_keys from public, ringfence_app, ringfence_system;
 
 -- Who the current transaction acts for, or an error: never a default. The policies ask with `loud` false, everybody else asks
 -- current_user_id() below.
@@ -194,15 +191,35 @@ begin
   end;
 end
 $$;
-revoke all on function ringfence.verified_user_id(boolean) from public;
-grant execute on function ringfence.verified_user_id(boolean) to ringfence_app, ringfence_system;
 
 -- The same, or an error: what a transaction calls first, and whose a new row is by default.
 create or replace function ringfence.current_user_id() returns uuid
 language sql stable parallel restricted
 as $$ select ringfence.verified_user_id(true) $$;
-revoke all on function ringfence.current_user_id() from public;
-grant execute on function ringfence.current_user_id() to ringfence_app, ringfence_system;
+do $$
+declare
+  given text;
+begin
+  for given in
+    select distinct format('%s from %s cascade', o.name,
+      case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end)
+    from (
+      select format('schema %I', n.nspname) as name, n.nspowner as owner, n.nspacl as acl
+      from pg_catalog.pg_namespace n where n.nspname = 'ringfence'
+      union all
+      select format('table %s', c.oid::regclass), c.relowner, c.relacl
+      from pg_catalog.pg_class c where c.relnamespace = to_regnamespace('ringfence')
+      union all
+      select format('function %s', p.oid::regprocedure), p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+      from pg_catalog.pg_proc p where p.pronamespace = to_regnamespace('ringfence')
+    ) o, aclexplode(o.acl) a
+    where a.grantee <> o.owner
+  loop
+    execute 'revoke all on ' || given;
+  end loop;
+end $$;
+grant usage on schema ringfence to ringfence_app, ringfence_system;
+grant execute on function ringfence.verified_user_id(boolean), ringfence.current_user_id() to ringfence_app, ringfence_system;
 
 -- Add user_id, owned by quarantine at once.
 alter table public.agents add column if not exists user_id uuid not null default '00000000-0000-4000-8000-000000000000';
@@ -260,12 +277,34 @@ grant usage on schema public to ringfence_accounts;
 -- statement is parsed. plpgsql, because an sql function would be inlined, and the condition could then be said in other words.
 
 create schema if not exists ringfence_system_mode;
-revoke all on schema ringfence_system_mode from public;
-grant usage on schema ringfence_system_mode to ringfence_system;
 
 create or replace function ringfence_system_mode.every(id uuid) returns boolean
 language plpgsql immutable parallel safe cost 1
 as $$ begin return true; end $$;
+do $$
+declare
+  given text;
+begin
+  for given in
+    select distinct format('%s from %s cascade', o.name,
+      case when a.grantee = 0 then 'public' else quote_ident(pg_get_userbyid(a.grantee)) end)
+    from (
+      select format('schema %I', n.nspname) as name, n.nspowner as owner, n.nspacl as acl
+      from pg_catalog.pg_namespace n where n.nspname = 'ringfence_system_mode'
+      union all
+      select format('table %s', c.oid::regclass), c.relowner, c.relacl
+      from pg_catalog.pg_class c where c.relnamespace = to_regnamespace('ringfence_system_mode')
+      union all
+      select format('function %s', p.oid::regprocedure), p.proowner, coalesce(p.proacl, acldefault('f', p.proowner))
+      from pg_catalog.pg_proc p where p.pronamespace = to_regnamespace('ringfence_system_mode')
+    ) o, aclexplode(o.acl) a
+    where a.grantee <> o.owner
+  loop
+    execute 'revoke all on ' || given;
+  end loop;
+end $$;
+grant usage on schema ringfence_system_mode to ringfence_system;
+grant execute on function ringfence_system_mode.every(uuid) to public;
 
 -- Make the user who owns what nobody has claimed, and cannot sign in.
 insert into public.users (id, email, name, status)

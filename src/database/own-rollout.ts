@@ -17,6 +17,7 @@ import {
 import type { Connection } from '../rollout/connection.ts';
 import type { Columns, Extras, ExtraWork, TableGrants } from '../rollout/extras.ts';
 import { literal } from '../rollout/identifier.ts';
+import { ownerAlone } from '../rollout/owner-alone.ts';
 import type { Ownership, OwnedTable as RolledOut } from '../rollout/ownership.ts';
 import type { Step } from '../rollout/plan.ts';
 import type { OwnerRule, RolloutConfig } from '../rollout/rollout-config.ts';
@@ -193,7 +194,13 @@ function systemModeMark(): Step {
   return stepsOf('prepare', null)(
     'system mode',
     'make the condition by which system mode has indexes of its own',
-    sql([], install),
+    sql(
+      [],
+      install,
+      ownerAlone('ringfence_system_mode'),
+      'grant usage on schema ringfence_system_mode to ringfence_system;',
+      'grant execute on function ringfence_system_mode.every(uuid) to public;',
+    ),
     sql([], 'drop schema if exists ringfence_system_mode cascade;'),
   );
 }

@@ -1,9 +1,8 @@
 /** The schema `ringfence_rollout` as SQL. Every statement may run again. */
+import { ownerAlone } from './owner-alone.ts';
 
-/** Where owners are kept before their column goes: the one part that a script in one transaction needs. */
-export const overridesSql = `
+const overrides = `
 create schema if not exists ringfence_rollout;
-revoke all on schema ringfence_rollout from public;
 
 -- Owners that a rule would not come to: given by hand, or saved before the column goes.
 create table if not exists ringfence_rollout.user_id_backup (
@@ -14,10 +13,14 @@ create table if not exists ringfence_rollout.user_id_backup (
   saved_at timestamptz not null default clock_timestamp(),
   primary key (table_name, id)
 );
-revoke all on table ringfence_rollout.user_id_backup from public;
 `;
 
-export const installSql = `${overridesSql}
+/** Where owners are kept before their column goes: the one part that a script in one transaction needs. */
+export const overridesSql = `${overrides}
+${ownerAlone('ringfence_rollout')}
+`;
+
+export const installSql = `${overrides}
 -- Plans as they were frozen. The newest that is not wholly taken back is in force.
 create table if not exists ringfence_rollout.plans (
   hash text primary key,
@@ -80,8 +83,6 @@ create unlogged table if not exists ringfence_rollout.running (
   document jsonb not null
 );
 
-revoke all on all tables in schema ringfence_rollout from public;
-
 -- Null for a text that is no UUID: a cast would end the statement. What uuid_in() takes: an optional pair of braces and
 -- a hyphen after any group of four digits. Not strict, so that the planner can put it in line.
 create or replace function ringfence_rollout.uuid_or_null(value text) returns uuid
@@ -112,5 +113,5 @@ begin
 end
 $$;
 
-revoke all on all functions in schema ringfence_rollout from public;
+${ownerAlone('ringfence_rollout')}
 `;

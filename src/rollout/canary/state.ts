@@ -4,6 +4,7 @@
  */
 import type { ClientBase } from 'pg';
 import type { TableLabel } from '../catalog.ts';
+import { ownerAlone } from '../owner-alone.ts';
 import { installState } from '../state.ts';
 import type { Who } from '../synthetic/marks.ts';
 
@@ -34,7 +35,7 @@ create table if not exists ringfence_rollout.canaries (
   marks jsonb not null,
   planted_at timestamptz not null default clock_timestamp()
 );
-revoke all on table ringfence_rollout.canaries from public`;
+${ownerAlone('ringfence_rollout')}`;
 
 /** Not inside a transaction. */
 export async function installCanaries(client: ClientBase): Promise<void> {

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { tableOf } from '../catalog.ts';
 import { identifier, literal } from '../identifier.ts';
+import { ownerAlone } from '../owner-alone.ts';
 import type { OwnedTable } from '../ownership.ts';
 import type { Step } from '../plan.ts';
 import { type PlanContext, sql, stepsOf } from './step.ts';
@@ -23,7 +24,7 @@ export function prepare(context: PlanContext): Step[] {
     whole(
       'identity',
       'install the signed identity and its verifier',
-      sql([], isolationSql('identity.sql')),
+      sql([], isolationSql('identity.sql'), ownerAlone('ringfence'), ...identityGrants),
       sql([], 'drop schema if exists ringfence cascade;'),
     ),
     ...filled.map((table) => ownerColumn(context, table)),
@@ -31,6 +32,12 @@ export function prepare(context: PlanContext): Step[] {
 }
 
 export const ourRoles = 'ringfence_app, ringfence_system';
+
+/** Nobody has anything on the table of the keys. */
+const identityGrants = [
+  `grant usage on schema ringfence to ${ourRoles};`,
+  `grant execute on function ringfence.verified_user_id(boolean), ringfence.current_user_id() to ${ourRoles};`,
+];
 
 export function schemasOf({ catalog, ownership }: Pick<PlanContext, 'catalog' | 'ownership'>): string[] {
   return [...new Set(ownership.owned.map(({ table }) => tableOf(catalog, table).schema))].sort();

@@ -11,6 +11,7 @@ import { readFacts } from './facts.ts';
 import { type Fingerprint, fingerprint } from './fingerprint.ts';
 import { grantCheck } from './grants.ts';
 import { identityCheck } from './identity-function.ts';
+import { ownSchemaCheck } from './own-schemas.ts';
 import { policyCheck } from './policies.ts';
 import { type ProbeCount, probeChecks } from './probes.ts';
 import { reachChecks } from './reach.ts';
@@ -82,6 +83,7 @@ export async function checkDatabase(
     appRoleCheck,
     grantCheck,
     identityCheck,
+    ownSchemaCheck,
     ...reachChecks,
     ...dataChecks(ownerless),
     ...probeChecks(count),
