@@ -75,9 +75,11 @@ const triggers = `(
     select coalesce(jsonb_agg(jsonb_build_object(
       'name', t.tgname, 'definition', pg_get_triggerdef(t.oid),
       'onAnyUpdate', t.tgtype & 16 > 0 and cardinality(t.tgattr::int2[]) = 0,
-      'enabled', case t.tgenabled when 'A' then 'always' when 'R' then 'replica' when 'D' then 'disabled' else 'origin' end
+      'enabled', case t.tgenabled when 'A' then 'always' when 'R' then 'replica' when 'D' then 'disabled' else 'origin' end,
+      'function', p.oid::regprocedure, 'language', l.lanname, 'body', p.prosrc, 'settings', coalesce(to_jsonb(p.proconfig), '[]')
     ) order by t.tgname), '[]')
-    from pg_trigger t where t.tgrelid = c.oid and not t.tgisinternal and t.tgparentid = 0
+    from pg_trigger t join pg_proc p on p.oid = t.tgfoid join pg_language l on l.oid = p.prolang
+    where t.tgrelid = c.oid and not t.tgisinternal and t.tgparentid = 0
   )`;
 
 const policies = `(

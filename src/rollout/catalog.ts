@@ -68,6 +68,12 @@ export interface Trigger {
   readonly onAnyUpdate: boolean;
   /** `always` fires under session_replication_role = replica as well. */
   readonly enabled: 'origin' | 'always' | 'replica' | 'disabled';
+  /** As regprocedure has it. */
+  readonly function: string;
+  readonly language: string;
+  readonly body: string;
+  /** The function's own: `search_path=public`. */
+  readonly settings: readonly string[];
 }
 
 export interface Policy {

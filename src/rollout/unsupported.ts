@@ -1,6 +1,8 @@
 /** What a plan cannot be made for, said before anything is changed. */
 import { type Catalog, type Table, tableOf } from './catalog.ts';
 import { type Finding, fail, warn } from './finding.ts';
+import { identifier } from './identifier.ts';
+import { missesNames, missesNamesText } from './own-triggers.ts';
 import type { OwnedTable, Ownership } from './ownership.ts';
 import { uniqueIndexes } from './steps/keys.ts';
 import { takenNames } from './taken-names.ts';
@@ -14,8 +16,34 @@ export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
       ...ofReferences(owned, table),
       ...takenNames(catalog, owned, table),
       ...toAccounts(ownership, owned, table),
+      ...ofTriggers(catalog, owned, table),
     ];
   });
+}
+
+/** Rows follow their parents where a reference says whose they are. */
+function ofTriggers(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {
+  if (owned.adopted || !owned.sources.some(({ kind }) => kind === 'reference')) return [];
+  const above = new Set(catalog.roles.filter((role) => role.superuser).map(({ name }) => name));
+  return [table, ...owned.partitions.map((label) => tableOf(catalog, label))].flatMap(
+    ({ label, triggers, grants, owner }) => {
+      const able = grants.filter((g) => g.privilege === 'trigger' && g.grantee !== owner && !above.has(g.grantee));
+      return [
+        ...triggers.filter(missesNames).map((trigger) => {
+          const { message, remedy } = missesNamesText(trigger);
+          return fail('update-trigger', label, message, remedy);
+        }),
+        ...able.map(({ grantee }) =>
+          warn(
+            'trigger-privilege',
+            label,
+            `${grantee} may put a trigger on it, which from owners to seal can act as the rollout's owner: as such it is fired when a row follows its parent.`,
+            `revoke trigger on table ${label} from ${identifier(grantee)}`,
+          ),
+        ),
+      ];
+    },
+  );
 }
 
 function ofTable(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {

@@ -2,6 +2,7 @@
 import type { Table } from '../catalog.ts';
 import { type Finding, fail, pass, warn } from '../finding.ts';
 import { identifier } from '../identifier.ts';
+import { missesNames, missesNamesText } from '../own-triggers.ts';
 import { listed, type Subject } from './subject.ts';
 
 /** Our own, on a database that had a rollout already. */
@@ -13,7 +14,7 @@ export function tableFindings(subject: Subject): Finding[] {
   return [
     ...subject.tables.flatMap((table) => [
       ...kindOf(table),
-      ...triggersOf(table),
+      ...triggersOf(subject, table),
       ...rulesOf(table),
       ...policiesOf(table),
     ]),
@@ -67,7 +68,8 @@ function generatedOf(table: Table): Finding[] {
   return [pass('generated-columns', table.label, message)];
 }
 
-function triggersOf(table: Table): Finding[] {
+function triggersOf(subject: Subject, table: Table): Finding[] {
+  const follows = followsParent(subject, table);
   return table.triggers
     .filter((trigger) => trigger.onAnyUpdate && !ownTrigger.test(trigger.name))
     .flatMap((trigger) => {
@@ -83,6 +85,10 @@ function triggersOf(table: Table): Finding[] {
         ];
       }
       if (trigger.enabled === 'disabled') return [];
+      if (follows && missesNames(trigger)) {
+        const { message, remedy } = missesNamesText(trigger);
+        return [fail('update-trigger', object, `Its ${message}`, remedy)];
+      }
       return [
         warn(
           'update-trigger',
@@ -92,6 +98,13 @@ function triggersOf(table: Table): Finding[] {
         ),
       ];
     });
+}
+
+/** It refers to another table than the users', so that its rows may be those of whom that row belongs to. */
+function followsParent({ catalog, users }: Pick<Subject, 'catalog' | 'users'>, table: Table): boolean {
+  const parent = table.partitionOf === null ? undefined : catalog.tables.get(table.partitionOf);
+  if (parent) return followsParent({ catalog, users }, parent);
+  return table.foreignKeys.some((fk) => !users.some(({ label }) => label === fk.references));
 }
 
 function rulesOf(table: Table): Finding[] {

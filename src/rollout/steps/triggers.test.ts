@@ -17,7 +17,7 @@ test('a row that follows its parent fires triggers on any update, and the owner 
       create table public.projects (id integer primary key, owner_id integer not null references public.users);
       create table public.tasks (id integer primary key, project_id integer not null references public.projects, title text);
       create table public.log (name text, changed text[], depth integer);
-      create function public.log_update() returns trigger language plpgsql as $$
+      create function public.log_update() returns trigger language plpgsql set search_path = '' as $$
         begin
           insert into public.log select tg_argv[0], array_agg(o.key order by o.key), pg_trigger_depth()
             from jsonb_each(to_jsonb(old)) o where o.value is distinct from to_jsonb(new) -> o.key;
