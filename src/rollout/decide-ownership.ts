@@ -4,9 +4,10 @@
  */
 import type { ClientBase } from 'pg';
 import { type Catalog, type ForeignKey, type Table, type TableLabel, tableOf } from './catalog.ts';
+import type { Context } from './decision-context.ts';
 import { type Finding, fail } from './finding.ts';
 import { legacyRolesOf } from './legacy-roles.ts';
-import { type Context, describeSource, ownSources, referenceOf } from './own-sources.ts';
+import { describeSource, ownSources, referenceOf } from './own-sources.ts';
 import type { OwnedTable, OwnerSource, Ownership, UnownedTable } from './ownership.ts';
 import { parentsFirst, straightFirst } from './parents-first.ts';
 import type { RolloutConfig } from './rollout-config.ts';

@@ -1,20 +1,11 @@
 /** Where a row's owner comes from, as the configuration or the table's own columns say. */
-import type { ClientBase } from 'pg';
-import { type Catalog, type ForeignKey, type Table, tableOf } from './catalog.ts';
-import { readColumnContents } from './column-contents.ts';
-import { type Finding, fail, warn } from './finding.ts';
+import { type ForeignKey, type Table, tableOf } from './catalog.ts';
+import type { Context } from './decision-context.ts';
+import { fail } from './finding.ts';
+import { byContents, lookUpBy, ofForeignKey } from './named-user.ts';
 import type { OwnedReference, OwnerSource } from './ownership.ts';
-import type { OwnerRule, RolloutConfig } from './rollout-config.ts';
-import { type FoundUsers, isAmbiguous, ofUser } from './users-table.ts';
-
-export interface Context {
-  readonly client: ClientBase;
-  readonly catalog: Catalog;
-  readonly config: RolloutConfig;
-  readonly users: FoundUsers | null;
-  /** Added to as something cannot be decided. */
-  readonly findings: Finding[];
-}
+import type { OwnerRule } from './rollout-config.ts';
+import { isAmbiguous, ofUser } from './users-table.ts';
 
 /** Sources from the configuration or from the table's own columns; references are found later, when it is known what is owned. */
 export async function ownSources(context: Context, table: Table): Promise<OwnerSource[]> {
@@ -84,7 +75,8 @@ async function matchRule(
       ),
     );
   }
-  return [{ kind: 'match', column, usersColumn: matches, ignoreCase }];
+  if (!known) return [];
+  return [lookUpBy(catalog, users, table, { column, usersColumn: matches, ignoreCase })];
 }
 
 /** Names a foreign key by its constraint or its only column. */
@@ -104,7 +96,7 @@ function referenceRule(context: Context, table: Table, name: string): OwnerSourc
     return [];
   }
   if (context.users !== null && key.references === context.users.table)
-    return [ofUser(context.users, key.columns[0] ?? '')];
+    return [ofForeignKey(context.catalog, context.users, table, key)];
   return [{ kind: 'reference', reference: referenceOf(key) }];
 }
 
@@ -160,34 +152,12 @@ async function ownerColumn(context: Context, table: Table): Promise<OwnerSource 
       ),
     );
   }
-  if (users && toUsers.some((fk) => fk.columns[0] === column.name)) return ofUser(users, column.name);
-  return byContents(context, table, column.name, column.type);
+  const reference = toUsers.find((fk) => fk.columns[0] === column.name);
+  if (users && reference) return ofForeignKey(context.catalog, users, table, reference);
+  return byContents(context, table, column.name);
 }
 
 const place = (rank: number) => (rank < 0 ? ownerNames.length : rank);
-
-/** A column of text without a foreign key: what is in it decides. */
-async function byContents(context: Context, table: Table, column: string, type: string): Promise<OwnerSource> {
-  if (type === 'uuid') return { kind: 'uuid', column, isText: false };
-  const contents = await readColumnContents(context.client, table, column, context.users);
-  if (contents.values > 0 && contents.uuids === 1) return { kind: 'uuid', column, isText: true };
-  const [best] = contents.matches.toSorted((a, b) => b.share - a.share);
-  if (best !== undefined && best.share >= 0.5) {
-    if (best.share < 1) {
-      const unmatched = Math.round((1 - best.share) * 1000) / 10;
-      context.findings.push(
-        warn(
-          'unmatched-owners',
-          table.label,
-          `${unmatched} % of the values of ${column} are no ${best.column} of ${context.users?.table}: those rows stay in quarantine.`,
-          'Give them owners with `ringfence assign`, or a list ("csv") in the configuration.',
-        ),
-      );
-    }
-    return { kind: 'match', column, usersColumn: best.column, ignoreCase: false };
-  }
-  return { kind: 'derive', column, namespace: context.users?.table ?? 'owner' };
-}
 
 export function referenceOf(fk: ForeignKey): OwnedReference {
   return { name: fk.name, columns: fk.columns, table: fk.references, referencedColumns: fk.referencedColumns };

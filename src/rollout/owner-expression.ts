@@ -5,7 +5,7 @@
 
 import type { TableLabel } from './catalog.ts';
 import { identifier, literal } from './identifier.ts';
-import type { OwnedTable, OwnerSource, Ownership } from './ownership.ts';
+import type { LookUp, OwnedTable, OwnerSource, Ownership } from './ownership.ts';
 import type { Sweep } from './plan.ts';
 
 /** A source as SQL: its value, and the row it has to be fetched from where it is not in the table's own. */
@@ -160,21 +160,21 @@ const own = (value: string): Part => ({ from: null, on: 'true', value, unique: t
 const derived = (namespace: string, value: string) =>
   `ringfence_rollout.derived_user_id(${literal(namespace)}, ${value}::text)`;
 
-function matched(
-  { users }: Ownership,
-  source: Extract<OwnerSource, { kind: 'match' }>,
-  alias: string,
-  name: string,
-): Part {
+function matched({ users }: Ownership, source: LookUp, alias: string, name: string): Part {
   if (users === null) throw new Error('a source looks users up, but there is no table of users');
-  const fold = (text: string) => (source.ignoreCase ? `lower(${text}::text)` : text);
   const id = `${name}.${identifier(users.id)}`;
   return {
     from: `${users.table} ${name}`,
-    on: `${fold(`${name}.${identifier(source.usersColumn)}`)} = ${fold(`${alias}.${identifier(source.column)}`)}`,
+    on: isNamed(source, `${name}.${identifier(source.usersColumn)}`, `${alias}.${identifier(source.column)}`),
     value: users.idKind === 'uuid' ? id : derived(users.table, id),
     unique: false,
   };
+}
+
+function isNamed({ ignoreCase, as }: LookUp, known: string, value: string): string {
+  if (ignoreCase) return `lower(${known}::text) = lower(${value}::text)`;
+  if (as === 'uuid') return `${known} = ringfence_rollout.uuid_or_null(${value}::text)`;
+  return as === 'text' ? `${known}::text = ${value}::text` : `${known} = ${value}`;
 }
 
 function referenced(

@@ -12,10 +12,20 @@ import type { TableLabel } from './catalog.ts';
  */
 export type OwnerSource =
   | { readonly kind: 'uuid'; readonly column: string; readonly isText: boolean }
-  | { readonly kind: 'match'; readonly column: string; readonly usersColumn: string; readonly ignoreCase: boolean }
+  | LookUp
   | { readonly kind: 'csv'; readonly column: string; readonly map: string }
   | { readonly kind: 'derive'; readonly column: string; readonly namespace: string }
   | { readonly kind: 'reference'; readonly reference: OwnedReference };
+
+/** The user whose column has the value. */
+export interface LookUp {
+  readonly kind: 'match';
+  readonly column: string;
+  readonly usersColumn: string;
+  readonly ignoreCase: boolean;
+  /** What the value is read as, where the columns are of different types. */
+  readonly as?: 'uuid' | 'text';
+}
 
 /** A foreign key between owned tables, as it was before isolation: without the owner. */
 export interface OwnedReference {

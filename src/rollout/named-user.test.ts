@@ -1,0 +1,115 @@
+/** Whichever column names a user, and in whichever way: one user is one owner, of rows that were there and of new ones. */
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { createDatabase, type TestDatabase } from '../../test/support/postgres.ts';
+import { type Connection, connect } from './connection.ts';
+import { makePlan } from './make-plan.ts';
+import { applyPlan } from './run/runner.ts';
+
+let database: TestDatabase;
+let client: Connection;
+
+beforeEach(async () => {
+  database = await createDatabase();
+  client = await connect(database.url, 'test');
+});
+afterEach(async () => {
+  await client.end();
+  await database.drop();
+});
+
+const config = { tables: {}, shared: [], ignored: [], csv: {} };
+const publicId = (person: string) => `md5(${person}::text)::uuid`;
+
+/** Columns of the users besides `person`, what they are for a person, and tables whose column names one. */
+const cases: Record<string, { users: string; values: string; named: Record<string, readonly [string, string]> }> = {
+  'a number, an e-mail and a public id': {
+    users: 'id int primary key, email text not null unique, public_id uuid not null unique',
+    values: `n * 7, 'P' || n || '@x', ${publicId('n')}`,
+    named: {
+      by_id: ['owner_id int not null references public.users', 'u.id'],
+      by_number: ['user_id int not null', 'u.id'],
+      by_email: ['owner_email text not null references public.users (email) on update cascade', 'u.email'],
+      by_plain_email: ['owner varchar(40) not null', 'u.email'],
+      by_public_id: ['owner uuid not null references public.users (public_id)', 'u.public_id'],
+      by_plain_public_id: ['user_id uuid not null', 'u.public_id'],
+      by_public_text: ['user_id text not null', 'u.public_id'],
+    },
+  },
+  'a text that holds a UUID': {
+    users: 'id text primary key, email text unique',
+    values: `${publicId('n')}::text, 'P' || n || '@x'`,
+    named: {
+      by_id: ['owner_id text not null references public.users', 'u.id'],
+      by_text: ['user_id text not null', 'u.id'],
+      by_uuid: ['user_id uuid not null', 'u.id::uuid'],
+    },
+  },
+  'a UUID beside another': {
+    users: 'id uuid primary key, public_id uuid not null unique, email text not null unique',
+    values: `${publicId('(-n)')}, ${publicId('n')}, 'P' || n || '@x'`,
+    named: {
+      by_id: ['user_id uuid not null', 'u.id'],
+      by_text: ['user_id text not null', 'upper(u.id::text)'],
+      by_email: ['owner_email text not null references public.users (email)', 'u.email'],
+      by_public_id: ['owner_id uuid not null', 'u.public_id'],
+    },
+  },
+  'a numeric, of which 1 and 1.0 are one': {
+    users: 'id numeric primary key, email text unique',
+    values: `case when n % 2 = 0 then n else n + 0.0 end, 'P' || n || '@x'`,
+    named: {
+      by_id: ['owner_id numeric not null references public.users', 'u.id + 0.00'],
+      by_integer: ['owner_id int not null references public.users', 'u.id'],
+      by_number: ['user_id numeric not null', 'u.id + 0.000'],
+    },
+  },
+  'a floating point': {
+    users: 'id double precision primary key, email text unique',
+    values: `n, 'P' || n || '@x'`,
+    named: { by_id: ['owner_id real not null references public.users', 'u.id'] },
+  },
+  'a citext, of which Ann and ann are one': {
+    users: 'login public.citext primary key, email public.citext not null unique',
+    values: `'Ann' || n, 'P' || n || '@x'`,
+    named: {
+      by_login: ['owner public.citext not null references public.users', 'upper(u.login::text)::public.citext'],
+      by_plain_login: ['login public.citext not null', 'upper(u.login::text)::public.citext'],
+      by_email: ['user_email public.citext not null', 'lower(u.email::text)::public.citext'],
+      by_text: ['user_email text not null', 'lower(u.email::text)'],
+    },
+  },
+};
+
+test.each(Object.entries(cases))('users by %s', async (_, { users, values, named }) => {
+  const add = (table: string, name: string) =>
+    `insert into public.${table} select 100 + u.person, u.person, ${named[table]?.[1]} from public.users u where ${name}`;
+  await client.query(`create extension citext schema public;
+    create table public.users (person int not null, ${users});
+    insert into public.users select n, ${values} from generate_series(1, 4) n`);
+  for (const [table, [column]] of Object.entries(named)) {
+    await client.query(`create table public.${table} (id int primary key, person int, ${column})`);
+    await client.query(add(table, 'person <= 3'));
+  }
+  const { plan } = await makePlan(client, config);
+  await applyPlan(database.url, plan, { until: 'owners' });
+  // As the old application does: our sessions say that they know the owner.
+  await client.query('reset ringfence.rollout');
+  for (const table of Object.keys(named)) await client.query(add(table, 'person = 4'));
+
+  const owners = async (label: string) => {
+    const column = plan.ownership.owned.find(({ table }) => table === label)?.ownerColumn;
+    const { rows } = await client.query(`select person, ${column} as owner from ${label} order by person`);
+    return rows;
+  };
+  const people = await owners('public.users');
+  expect(new Set(people.map(({ owner }) => owner)).size).toBe(4);
+  for (const table of Object.keys(named))
+    expect.soft(await owners(`public.${table}`), `${table}: ${named[table]?.[0]}`).toEqual(people);
+});
+
+test('a reference by citext to what is owned is refused', async () => {
+  await client.query(`create extension citext schema public;
+    create table public.documents (code public.citext primary key, user_id uuid not null);
+    create table public.notes (id int primary key, code public.citext not null references public.documents)`);
+  await expect(makePlan(client, config)).rejects.toThrow('public.notes: notes_code_fkey goes by a citext');
+});
