@@ -11,7 +11,7 @@ export type AccessClass = 'open' | 'read' | 'write' | 'admin';
 declare module 'fastify' {
   interface FastifyContextConfig {
     access?: AccessClass;
-    /** The table that :id in the path names a row of: a 404 is then looked into for the security log. */
+    /** The table that :id in the path names a row of, or `id` in the body: a 404 is then looked into for the security log. */
     entity?: OwnedTableName;
   }
 }

@@ -1,10 +1,12 @@
 import pg from 'pg';
 import { pino } from 'pino';
 import { v7 as uuidv7 } from 'uuid';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startTestServer, type TestServer, type TestUser } from '../../test/support/server.ts';
 import type { SecurityLog } from '../log.ts';
 import { watchUnauthorizedAccess } from '../work/unauthorized-access.ts';
+import { referencesIn, rowsMax } from './hidden-row.ts';
+import { isObject } from './reference/schemas.ts';
 
 let server: TestServer;
 let ann: TestUser;
@@ -73,6 +75,131 @@ test('and naming it beside one’s own in the path', async () => {
   expect((await bob.call('DELETE', `/api/tasks/${own}/dependencies/${hidden}`)).status).toBe(404);
   await expect.poll(() => attemptsOn(hidden)).toHaveLength(1);
 });
+
+const task = { title: 'mine', description: 'd' };
+const hiddenTask = async (): Promise<string> =>
+  (await ann.call('POST', '/api/tasks', { title: 'hidden', description: 'd' })).body.id;
+const hiddenBranch = async (): Promise<string> =>
+  (await ann.call('POST', '/api/branches', { project_id: secret, name: uuidv7() })).body.id;
+const hiddenAgent = async (): Promise<string> => (await ann.call('POST', '/api/agents', { name: uuidv7() })).body.id;
+const waitingFor = (id: string) => ({ ...task, dependencies: [id] });
+const doneBy = (id: string) => ({ ...task, assignees: [{ assignee_id: 'x', agent_id: id }] });
+
+describe('and naming it deep in a body', () => {
+  test.each([
+    ['a task to wait for', hiddenTask, waitingFor],
+    ['an agent', hiddenAgent, doneBy],
+  ])('%s of a new task', async (_, make, body) => {
+    const id = await make();
+    expect((await bob.call('POST', '/api/tasks', body(id))).status).toBe(404);
+    await expect.poll(() => attemptsOn(id)).toHaveLength(1);
+  });
+
+  test('an agent that is added to a task', async () => {
+    const id = await hiddenAgent();
+    const own = (await bob.call('POST', '/api/tasks', task)).body.id;
+    const add = [{ assignee_id: 'x', agent_id: id }];
+    expect((await bob.call('PATCH', `/api/tasks/${own}/assignees`, { add })).status).toBe(404);
+    await expect.poll(() => attemptsOn(id)).toHaveLength(1);
+  });
+
+  type OperationOf = (id: string, own: string) => unknown;
+  test.each<[string, () => Promise<string>, OperationOf]>([
+    ['remove', hiddenTask, (id) => ({ op: 'delete', id })],
+    ['change', hiddenTask, (id) => ({ op: 'update', id, patch: { title: 't' } })],
+    ['move', hiddenBranch, (id, own) => ({ op: 'update', id: own, patch: { git_branch_id: id } })],
+    ['make in a branch', hiddenBranch, (id) => ({ op: 'create', task: { ...task, git_branch_id: id } })],
+    ['make with a task to wait for', hiddenTask, (id) => ({ op: 'create', task: waitingFor(id) })],
+    ['make with an agent', hiddenAgent, (id) => ({ op: 'create', task: doneBy(id) })],
+  ])('many tasks at once: %s', async (_, make, operationOf) => {
+    const own = (await bob.call('POST', '/api/tasks', task)).body.id;
+    for (const atomic of [false, true]) {
+      const id = await make();
+      const operations = [{ op: 'create', task }, operationOf(id, own)];
+      const answer = await bob.call('POST', '/api/tasks/bulk', { operations, atomic });
+      expect(answer.status).toBe(atomic ? 404 : 200);
+      await expect.poll(() => attemptsOn(id)).toHaveLength(1);
+      expect(attemptsOn(id)[0]?.fields).toMatchObject({ user_id: bob.id, method: 'POST', route: '/api/tasks/bulk' });
+      await expect.poll(() => refusalsOf(bob)).toContainEqual(expect.objectContaining({ entity_id: id }));
+    }
+  });
+
+  test('only operations that were refused are looked into, and a replayed answer is not', async () => {
+    const erin = await server.user();
+    const [id, own] = [await hiddenTask(), (await erin.call('POST', '/api/tasks', task)).body.id];
+    const operations = [
+      { op: 'delete', id: own },
+      { op: 'delete', id },
+    ];
+    for (const replayed of [null, 'true']) {
+      const answer = await erin.call('POST', '/api/tasks/bulk', { operations }, { 'idempotency-key': 'once' });
+      expect(answer.headers.get('idempotency-replayed')).toBe(replayed);
+    }
+    // Rows are looked at in order: once a later one is known, the earlier ones have been judged.
+    await erin.call('GET', `/api/projects/${secret}`);
+    await expect.poll(() => refusalsOf(erin)).toHaveLength(2);
+    expect((await refusalsOf(erin)).map(({ entity_id }) => entity_id).sort()).toEqual([id, secret].sort());
+    expect(attemptsOn(id)).toHaveLength(1);
+  });
+
+  test('a hundred rows of one request, and no more', async () => {
+    const erin = await server.user();
+    const [first, last] = [await hiddenTask(), await hiddenTask()];
+    const absent = Array.from({ length: rowsMax }, () => uuidv7());
+    const removals = [first, ...absent.slice(2), last].map((id) => ({ op: 'delete', id }));
+    expect(removals).toHaveLength(rowsMax);
+    expect((await erin.call('POST', '/api/tasks/bulk', { operations: removals })).status).toBe(200);
+    await expect.poll(() => attemptsOn(last)).toHaveLength(1);
+    expect(attemptsOn(first)).toHaveLength(1);
+    const halves = [absent.slice(0, 50), absent.slice(50)];
+    const waiting = halves.map((dependencies) => ({ op: 'create', task: { ...task, dependencies } }));
+    const operations = [...waiting, ...removals.slice(2)];
+    expect((await erin.call('POST', '/api/tasks/bulk', { operations, atomic: true })).status).toBe(404);
+    await erin.call('GET', `/api/projects/${secret}`);
+    await expect.poll(() => attemptsOn(secret).filter(({ fields }) => fields.user_id === erin.id)).toHaveLength(1);
+    expect(attemptsOn(last)).toHaveLength(1);
+  });
+});
+
+test('each id that a body can hold is known', async () => {
+  const { body } = await server.call('GET', '/openapi.json');
+  const places = new Set<string>();
+  for (const [path, methods] of Object.entries<Record<string, { requestBody?: unknown }>>(body.paths)) {
+    if (path.startsWith('/admin')) continue;
+    for (const { requestBody } of Object.values(methods)) idsIn(requestBody, body, [], places);
+  }
+  expect(places).toContain('operations.task.assignees.agent_id');
+  for (const place of places) {
+    const id = uuidv7();
+    const named = place.split('.').reduceRight<unknown>((inner, name) => ({ [name]: [inner] }), id);
+    expect(
+      referencesIn(named, 'tasks').map((row) => row.id),
+      place,
+    ).toEqual([id]);
+  }
+});
+
+/** Where a schema has UUIDs: names of members, lists left out. */
+function idsIn(schema: unknown, document: unknown, at: readonly string[], found: Set<string>): void {
+  // Deeper than this are schemas that hold themselves.
+  if (at.length > 6) return;
+  if (Array.isArray(schema)) for (const part of schema) idsIn(part, document, at, found);
+  if (!isObject(schema)) return;
+  if (String(schema.pattern).includes('[0-9a-fA-F]{12}')) found.add(at.join('.'));
+  for (const [name, part] of Object.entries(schema)) {
+    if (name === 'properties') {
+      for (const [member, inner] of Object.entries(part as object)) idsIn(inner, document, [...at, member], found);
+    } else if (name === '$ref') {
+      const steps = String(part).replace(/^#\//, '').split('/');
+      idsIn(
+        steps.reduce<unknown>((up, step) => (isObject(up) ? up[step] : undefined), document),
+        document,
+        at,
+        found,
+      );
+    } else if (name !== 'additionalProperties') idsIn(part, document, at, found);
+  }
+}
 
 test('a row that nobody has leaves nothing in the security log, nor does one’s own that is gone', async () => {
   const absent = uuidv7();

@@ -4,14 +4,26 @@ import { type OwnedTableName, ownedTables } from '../isolation/owned-tables.ts';
 import type { UnauthorizedAccessWatch } from '../work/unauthorized-access.ts';
 import { callerIfKnown } from './authentication.ts';
 
-/** A request that names more rows than this is answered like any other and looked into no further. */
-const rowsMax = 20;
+/** As many tasks as one request may change. What else it names is counted in the log, and looked into no further. */
+export const rowsMax = 100;
 const uuidForm = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
-/** Fields are named as the columns that refer to a row: git_branch_id is a row of project_git_branchs. */
-const tableOfField = new Map<string, OwnedTableName>(
-  ownedTables.flatMap(({ references }) => references.map(({ column, table }) => [column, table] as const)),
-);
+/** Most fields are named as the columns that refer to a row: git_branch_id is a row of project_git_branchs. */
+const tableOfField: ReadonlyMap<string, OwnedTableName> = new Map([
+  ...ownedTables.flatMap(({ references }) => references.map(({ column, table }) => [column, table] as const)),
+  ['dependencies', 'tasks'] as const,
+]);
+
+/** Members of a body whose own members refer to rows. */
+const holders = new Set(['operations', 'task', 'patch', 'assignees', 'add']);
+
+/** Of requests that are answered with 200 although a part of them was not found: these parts. */
+const refusedParts = new WeakMap<FastifyRequest, readonly unknown[]>();
+
+/** Says which parts of the body were not found, where the answer's status does not. */
+export function notFoundWithin(request: FastifyRequest, parts: readonly unknown[]): void {
+  refusedParts.set(request, parts);
+}
 
 export function registerHiddenRowWatch(app: FastifyInstance, watch: UnauthorizedAccessWatch): void {
   // The answer has been sent when this runs, and nothing here is waited for.
@@ -19,8 +31,17 @@ export function registerHiddenRowWatch(app: FastifyInstance, watch: Unauthorized
     const caller = callerIfKnown(request);
     const { config, url: route } = request.routeOptions;
     // Administrators see everything: what they do not find is not there.
-    if (reply.statusCode !== 404 || !caller || route === undefined || config.access === 'admin') return;
-    for (const row of rowsNamed(request)) watch.look({ ...row, caller, method: request.method, route });
+    if (!caller || route === undefined || config.access === 'admin') return;
+    const named = reply.statusCode === 404 ? [request.params, request.body] : refusedParts.get(request);
+    const rows = distinct(referencesIn(named, config.entity));
+    for (const row of rows.slice(0, rowsMax)) watch.look({ ...row, caller, method: request.method, route });
+    const dropped = rows.length - rowsMax;
+    if (dropped > 0) {
+      app.log.warn(
+        { req_id: request.id, user_id: caller.userId, dropped },
+        'a refused request named more rows than are looked into',
+      );
+    }
   });
   app.addHook('onClose', () => watch.drain());
 }
@@ -30,22 +51,22 @@ interface NamedRow {
   readonly id: string;
 }
 
-/** The row of the path, and every row that the path or the body refers to. */
-function rowsNamed(request: FastifyRequest): NamedRow[] {
-  const { params, body } = request;
-  const path = new Map<string, unknown>(isObject(params) ? Object.entries(params) : []);
-  const { entity } = request.routeOptions.config;
-  const rows = [...(entity ? row(entity, path.get('id')) : []), ...references(params), ...references(body)];
-  const seen = new Map(rows.map((found) => [`${found.entity} ${found.id}`, found]));
-  return [...seen.values()].slice(0, rowsMax);
+function distinct(rows: readonly NamedRow[]): NamedRow[] {
+  return [...new Map(rows.map((found) => [`${found.entity} ${found.id}`, found])).values()];
 }
 
-function references(value: unknown): NamedRow[] {
+/**
+ * The rows that a part of a request refers to.
+ *
+ * @param entity the table that `id` is a row of
+ */
+export function referencesIn(value: unknown, entity: OwnedTableName | undefined): NamedRow[] {
+  if (Array.isArray(value)) return value.flatMap((part) => referencesIn(part, entity));
   if (!isObject(value)) return [];
   return Object.entries(value).flatMap(([field, content]) => {
-    const entity = tableOfField.get(field) ?? tableOfField.get(field.replace(/s$/, ''));
-    if (!entity) return [];
-    return Array.isArray(content) ? content.slice(0, rowsMax).flatMap((id) => row(entity, id)) : row(entity, content);
+    if (holders.has(field)) return referencesIn(content, entity);
+    const table = field === 'id' ? entity : (tableOfField.get(field) ?? tableOfField.get(field.replace(/s$/, '')));
+    return table === undefined ? [] : [content].flat().flatMap((id) => row(table, id));
   });
 }
 

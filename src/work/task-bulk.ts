@@ -14,15 +14,22 @@ interface Outcome {
   readonly members: string;
 }
 
+export interface ChangedTasks {
+  /** What became of each. */
+  readonly json: string;
+  /** The operations that named something the user does not have. */
+  readonly notFound: readonly TaskOperation[];
+}
+
 /**
  * In their order, each seeing what those before it did.
  *
- * @returns the results as JSON
  * @throws Problem of the first operation that fails, naming it, when the request is atomic
  */
-export async function changeTasks(scope: ProductUserScope, { operations, atomic }: TaskBulk): Promise<string> {
+export async function changeTasks(scope: ProductUserScope, { operations, atomic }: TaskBulk): Promise<ChangedTasks> {
   await lockUser(scope);
   const results: string[] = [];
+  const notFound: TaskOperation[] = [];
   let failed = 0;
   for (const [index, operation] of operations.entries()) {
     const outcome = await attempt(scope, operation).catch((error: unknown) => {
@@ -30,11 +37,13 @@ export async function changeTasks(scope: ProductUserScope, { operations, atomic 
       if (atomic)
         throw new Problem(fault.code, `operations.${index}: ${fault.message}`, { ...fault.extensions, index });
       failed += 1;
+      if (fault.kind.status === 404) notFound.push(operation);
       return refused(fault);
     });
     results.push(`{"index":${index},"op":"${operation.op}","status":${outcome.status},${outcome.members}}`);
   }
-  return `{"succeeded":${operations.length - failed},"failed":${failed},"results":[${results.join(',')}]}`;
+  const succeeded = operations.length - failed;
+  return { json: `{"succeeded":${succeeded},"failed":${failed},"results":[${results.join(',')}]}`, notFound };
 }
 
 function attempt(scope: ProductUserScope, operation: TaskOperation): Promise<Outcome> {

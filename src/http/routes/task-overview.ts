@@ -7,6 +7,7 @@ import { nextTaskAnswer, taskFigures } from '../../work/task-overview.ts';
 import type { AppDependencies } from '../app.ts';
 import { callerOf } from '../authentication.ts';
 import { answerOnce } from '../creation.ts';
+import { notFoundWithin } from '../hidden-row.ts';
 import { sendJson } from '../reply.ts';
 import type { ContractApp } from '../validation.ts';
 
@@ -16,7 +17,7 @@ export async function taskOverviewRoutes(app: ContractApp, { isolation }: AppDep
   app.post(
     '/api/tasks/bulk',
     {
-      config: { access: 'write' },
+      config: { access: 'write', entity: 'tasks' },
       schema: {
         tags,
         summary: 'Create, change and remove up to 100 tasks; each by itself, or all or none',
@@ -24,8 +25,14 @@ export async function taskOverviewRoutes(app: ContractApp, { isolation }: AppDep
         response: { 200: taskBulkResult },
       },
     },
-    async (request, reply) =>
-      sendJson(reply, await answerOnce(request, reply, isolation, 200, (scope) => changeTasks(scope, request.body))),
+    async (request, reply) => {
+      const answer = await answerOnce(request, reply, isolation, 200, async (scope) => {
+        const { json, notFound } = await changeTasks(scope, request.body);
+        notFoundWithin(request, notFound);
+        return json;
+      });
+      return sendJson(reply, answer);
+    },
   );
 
   app.get(
