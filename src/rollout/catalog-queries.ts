@@ -113,11 +113,31 @@ const below = (expression: string) => `(
     where t.relid <> c.oid
   )`;
 
+const usedAsType = `(
+    select coalesce(jsonb_agg(format('%s.%I', u.oid::regclass, a.attname) order by u.relname, a.attname), '[]')
+    from pg_type t
+    join pg_depend d on d.refclassid = 'pg_type'::regclass and d.refobjid in (t.oid, t.typarray) and d.classid = 'pg_class'::regclass
+    join pg_class u on u.oid = d.objid and u.relkind in ('r', 'p', 'm')
+    join pg_attribute a on a.attrelid = u.oid and a.attnum = d.objsubid and not a.attisdropped
+    where t.oid = c.reltype
+  )`;
+
+const published = `(
+    select coalesce(jsonb_agg(jsonb_build_object('publication', p.pubname,
+      'columns', ${columnNames('r.prrelid', 'r.prattrs', `${all}(r.prattrs::int2[])`)}) order by p.pubname), '[]')
+    from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+    where r.prrelid = c.oid and r.prattrs is not null and (p.pubupdate or p.pubdelete)
+  )`;
+
 /** $1: schemas that are the rollout's own. Temporary tables are nobody's business but their session's. */
 const tables = `
 select c.oid, n.nspname::text as schema, c.relname::text as name,
   case c.relkind when 'p' then 'partitioned' when 'f' then 'foreign' else 'table' end as kind,
   pg_get_userbyid(c.relowner)::text as owner,
+  pg_has_role(c.relowner, 'USAGE') as "mayAlter",
+  c.reloftype <> 0 as typed,
+  ${usedAsType} as "usedAsType",
+  ${published} as published,
   ${columns} as columns,
   ${keys('p')} -> 0 as "primaryKey",
   ${keys('u')} as uniques,

@@ -98,6 +98,14 @@ export interface Table {
   readonly label: TableLabel;
   readonly kind: 'table' | 'partitioned' | 'foreign';
   readonly owner: string;
+  /** Who asks has the owner's rights. */
+  readonly mayAlter: boolean;
+  /** Made of a composite type. */
+  readonly typed: boolean;
+  /** Stored columns whose type is this table's row, or an array of it. */
+  readonly usedAsType: readonly string[];
+  /** Publications of its changes or deletions that name their columns. */
+  readonly published: readonly { readonly publication: string; readonly columns: readonly string[] }[];
   readonly columns: readonly Column[];
   readonly primaryKey: Key | null;
   readonly uniques: readonly Key[];

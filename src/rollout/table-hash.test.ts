@@ -202,7 +202,18 @@ function catalogOf(tables: Record<string, string[]>): Catalog {
       identity: false,
     }));
     const none = { uniques: [], indexes: [], foreignKeys: [], exclusions: [], triggers: [], rules: [], policies: [] };
-    const alone = { partitionOf: null, inherits: [], partitions: [], grants: [], rows: -1, bytes: 0 };
+    const alone = {
+      mayAlter: true,
+      typed: false,
+      usedAsType: [],
+      published: [],
+      partitionOf: null,
+      inherits: [],
+      partitions: [],
+      grants: [],
+      rows: -1,
+      bytes: 0,
+    };
     const table = { oid: 1, schema: 'public', name, label, kind: 'table', owner: 'x', columns: described } as const;
     return [label, { ...table, ...none, ...alone, primaryKey: null, rowSecurity: false, forced: false }];
   });

@@ -1,4 +1,5 @@
 /** What a plan cannot be made for, said before anything is changed. */
+import { publicationFaults, shapeFaults } from './attached.ts';
 import { type Catalog, type Table, tableOf } from './catalog.ts';
 import { type Finding, fail, warn } from './finding.ts';
 import { identifier } from './identifier.ts';
@@ -19,33 +20,58 @@ export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
       ...takenNames(catalog, owned, table),
       ...toAccounts(ownership, owned, table),
       ...ofTriggers(catalog, owned, table),
+      ...ofOwner(catalog, owned, table),
+      ...withParts(catalog, owned, table).flatMap((part) => attached(owned, part)),
     ];
   });
+}
+
+const withParts = (catalog: Catalog, { partitions }: OwnedTable, table: Table): readonly Table[] => [
+  table,
+  ...partitions.map((label) => tableOf(catalog, label)),
+];
+
+/** The keys of account tables stay as they are. */
+function attached({ class: kind, adopted, ownerColumn }: OwnedTable, part: Table): Finding[] {
+  return [
+    ...(adopted ? [] : shapeFaults(part)),
+    ...(kind === 'account' ? [] : publicationFaults(part, adopted ? ownerColumn : undefined)),
+  ];
+}
+
+function ofOwner(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {
+  const foreign = withParts(catalog, owned, table).filter(({ mayAlter }) => !mayAlter);
+  return foreign.map(({ label, owner }) =>
+    fail(
+      'foreign-owner',
+      label,
+      `it belongs to ${owner}, and only an owner may alter a table.`,
+      `Come as ${owner}, or grant ${identifier(owner)} to ${identifier(catalog.role.name)}, or declare the table "ignored".`,
+    ),
+  );
 }
 
 /** Rows follow their parents where a reference says whose they are. */
 function ofTriggers(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {
   if (owned.adopted || !owned.sources.some(({ kind }) => kind === 'reference')) return [];
   const above = new Set(catalog.roles.filter((role) => role.superuser).map(({ name }) => name));
-  return [table, ...owned.partitions.map((label) => tableOf(catalog, label))].flatMap(
-    ({ label, triggers, grants, owner }) => {
-      const able = grants.filter((g) => g.privilege === 'trigger' && g.grantee !== owner && !above.has(g.grantee));
-      return [
-        ...triggers.filter(missesNames).map((trigger) => {
-          const { message, remedy } = missesNamesText(trigger);
-          return fail('update-trigger', label, message, remedy);
-        }),
-        ...able.map(({ grantee }) =>
-          warn(
-            'trigger-privilege',
-            label,
-            `${grantee} may put a trigger on it, which from owners to seal can act as the rollout's owner: as such it is fired when a row follows its parent.`,
-            `revoke trigger on table ${label} from ${identifier(grantee)}`,
-          ),
+  return withParts(catalog, owned, table).flatMap(({ label, triggers, grants, owner }) => {
+    const able = grants.filter((g) => g.privilege === 'trigger' && g.grantee !== owner && !above.has(g.grantee));
+    return [
+      ...triggers.filter(missesNames).map((trigger) => {
+        const { message, remedy } = missesNamesText(trigger);
+        return fail('update-trigger', label, message, remedy);
+      }),
+      ...able.map(({ grantee }) =>
+        warn(
+          'trigger-privilege',
+          label,
+          `${grantee} may put a trigger on it, which from owners to seal can act as the rollout's owner: as such it is fired when a row follows its parent.`,
+          `revoke trigger on table ${label} from ${identifier(grantee)}`,
         ),
-      ];
-    },
-  );
+      ),
+    ];
+  });
 }
 
 function ofTable(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {

@@ -1,4 +1,5 @@
 /** What kinds of table there are, and what is attached to them that acts on an UPDATE. */
+import { publicationFaults, shapeFaults } from '../attached.ts';
 import type { Table } from '../catalog.ts';
 import { type Finding, fail, pass, warn } from '../finding.ts';
 import { identifier } from '../identifier.ts';
@@ -17,10 +18,18 @@ export function tableFindings(subject: Subject): Finding[] {
       ...triggersOf(subject, table),
       ...rulesOf(table),
       ...policiesOf(table),
+      ...attachedFaults(subject, table),
     ]),
     ...inheritanceFindings(subject),
     ...subject.roots.flatMap((table) => [...partitionsOf(table), ...generatedOf(table)]),
   ];
+}
+
+/** A uuid with the name that is never empty is taken for the owner. The users' keys stay as they are. */
+function attachedFaults({ users }: Subject, table: Table): Finding[] {
+  const owner = table.columns.find(({ name, type, notNull }) => name === 'user_id' && type === 'uuid' && notNull);
+  if (users.includes(table)) return [];
+  return [...(owner ? [] : shapeFaults(table)), ...publicationFaults(table, owner?.name)];
 }
 
 function kindOf(table: Table): Finding[] {
