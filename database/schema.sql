@@ -528,7 +528,6 @@ create table public.users (
   constraint users_pkey PRIMARY KEY (id),
   constraint users_name_check CHECK (((char_length(name) >= 1) AND (char_length(name) <= 200))),
   constraint ck_users_external CHECK (((external_issuer IS NULL) = (external_subject IS NULL))),
-  constraint uq_users_external UNIQUE (external_issuer, external_subject),
   constraint users_email_check CHECK (((char_length(email) >= 3) AND (char_length(email) <= 320))),
   constraint users_roles_check CHECK (((roles <@ '{user,admin}'::text[]) AND ('user'::text = ANY (roles)))),
   constraint users_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'quarantine'::text])))
@@ -612,9 +611,10 @@ CREATE INDEX idx_tasks_id ON public.tasks USING btree (id) WHERE ringfence_syste
 CREATE INDEX idx_tasks_user_id ON public.tasks USING btree (user_id);
 CREATE INDEX idx_tasks_user_id_created_at ON public.tasks USING btree (user_id, created_at, id);
 CREATE INDEX idx_tasks_user_id_git_branch_id ON public.tasks USING btree (user_id, git_branch_id);
-CREATE INDEX idx_user_access_log_at ON public.user_access_log USING btree (at, id);
+CREATE INDEX idx_user_access_log_at ON public.user_access_log USING btree (at, id) WHERE ringfence_system_mode.every(id);
 CREATE INDEX idx_user_access_log_user_id_at ON public.user_access_log USING btree (user_id, at, id);
 CREATE UNIQUE INDEX uq_users_email ON public.users USING btree (lower(email));
+CREATE UNIQUE INDEX uq_users_external ON public.users USING btree ((((external_issuer || ' '::text) || external_subject)));
 
 create policy system_mode on public.agents to ringfence_system using (true) with check (true);
 create policy user_isolation on public.agents using (((true, user_id) = ( SELECT (u.u IS NOT NULL),

@@ -61,6 +61,30 @@ end $$;
 
 -- Defaults ------------------------------------------------------------------------------------------------------------
 
+-- Takes statistics.sql back: the next ANALYZE gathers them again.
+
+do $$
+declare
+  one record;
+begin
+  for one in
+    select c.relkind, c.relname, a.attnum, a.attname
+    from pg_catalog.pg_class c
+    join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+    where c.oid = any (array['public.users', 'public.sessions', 'public.api_tokens', 'public.user_access_log', 'public.idempotency_keys', 'public.projects', 'public.agents', 'public.project_git_branchs', 'public.tasks', 'public.task_subtasks', 'public.task_dependencies', 'public.task_assignees', 'public.labels', 'public.task_labels', 'public.rules', 'public.global_contexts', 'public.project_contexts', 'public.branch_contexts', 'public.task_contexts_unified']::regclass[])
+      or exists (
+        select from pg_catalog.pg_index i
+        where i.indexrelid = c.oid and i.indexprs is not null and i.indrelid = any (array['public.users', 'public.sessions', 'public.api_tokens', 'public.user_access_log', 'public.idempotency_keys', 'public.projects', 'public.agents', 'public.project_git_branchs', 'public.tasks', 'public.task_subtasks', 'public.task_dependencies', 'public.task_assignees', 'public.labels', 'public.task_labels', 'public.rules', 'public.global_contexts', 'public.project_contexts', 'public.branch_contexts', 'public.task_contexts_unified']::regclass[])
+      )
+    order by c.oid, a.attnum
+  loop
+    if one.relkind = 'i' then
+      execute format('alter index public.%I alter column %s set statistics -1', one.relname, one.attnum);
+    else
+      execute format('alter table public.%I alter column %I set statistics -1', one.relname, one.attname);
+    end if;
+  end loop;
+end $$;
 alter table public.idempotency_keys alter column user_id drop default;
 alter table public.user_access_log alter column user_id drop default;
 alter table public.api_tokens alter column user_id drop default;
@@ -290,6 +314,9 @@ begin
 end
 $ringfence$;
 delete from public.ringfence_migrations where version = 3;
+
+drop index public.idx_user_access_log_at;
+create index idx_user_access_log_at on public.user_access_log (at, id);
 
 drop index public.idx_task_contexts_unified_parent_branch_context_id;
 create index idx_task_contexts_unified_parent_branch_context_id on public.task_contexts_unified (parent_branch_context_id);

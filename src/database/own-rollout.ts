@@ -137,7 +137,9 @@ const ownExtraWork: ExtraWork = {
       ...indexes(context, table),
       ...(parentOf(table) ? [] : ownedByUser(context, table.table)),
     ]),
+    ...accounts.flatMap(({ table, unscoped = [] }) => unscoped.flatMap((index) => marked(context, table, index))),
     ...accounts.filter(({ column }) => column === 'user_id').map(({ table }) => signedBy(table)),
+    withoutStatistics(),
     ledgerEntry(),
   ],
 };
@@ -293,7 +295,11 @@ function newIndex(table: string, name: string, columns: readonly string[], parti
 }
 
 /** An index that the old application needs until it is off; then only marked statements may have it. */
-function marked({ oneTransaction }: PlanContext, table: string, { name, columns }: UnscopedIndex): Step[] {
+function marked(
+  { oneTransaction }: PlanContext,
+  table: string,
+  { name, columns }: Pick<UnscopedIndex, 'name' | 'columns'>,
+): Step[] {
   const [keys, contract] = [stepsOf('keys', label(table)), stepsOf('contract', label(table))];
   const title = `only statements over all users may use ${name}`;
   const drop = `drop index public.${name};`;
@@ -331,6 +337,21 @@ function marked({ oneTransaction }: PlanContext, table: string, { name, columns 
       concurrent,
     ),
   ];
+}
+
+function withoutStatistics(): Step {
+  const tables = [...accounts, ...owned].map(({ table }) => literal(label(table))).join(', ');
+  const file = (name: string) =>
+    readFileSync(new URL(`../../database/isolation/${name}`, import.meta.url), 'utf8')
+      .trim()
+      .replaceAll('%TABLES%', tables);
+  return stepsOf('seal', null)(
+    'statistics',
+    'keep no values of rows for the planner, whose reckoning everybody can read',
+    sql([], file('statistics.sql')),
+    sql([], file('statistics.down.sql')),
+    { lock: 'SHARE UPDATE EXCLUSIVE' },
+  );
 }
 
 /** Rows of accounts are made by whom they belong to, except the users themselves. */

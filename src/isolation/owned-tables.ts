@@ -295,6 +295,8 @@ export type OwnedTableName = (typeof ownedTables)[number]['table'];
 export interface AccountTable {
   readonly table: string;
   readonly column: 'id' | 'user_id';
+  /** As of an owned table: indexes for lists over all rows that the schema before isolation had. */
+  readonly unscoped?: OwnedTable['unscoped'];
   /** What the application role may do; the column lists keep secrets and the owner out of its reach. */
   readonly grants: readonly string[];
   /** What the system role may do: what system mode needs, and users while isolation is off. Never a hash. */
@@ -365,6 +367,7 @@ export const accountTables = [
     // Append-only: to be read and added to, in system mode too.
     table: 'user_access_log',
     column: 'user_id',
+    unscoped: [{ name: 'idx_user_access_log_at', columns: ['at', 'id'] }],
     grants: ['select', 'insert'],
     systemGrants: ['select', 'insert'],
     accountsGrants: ['insert (user_id, id, actor, operation, entity_type, outcome, reason, request_id)'],

@@ -174,7 +174,7 @@ export class OwnerFilter extends OperationNodeTransformer {
       if (table.kind === 'owned') throw new UnconfinedStatementError(`the accounts scope cannot reach ${name}`);
       return [];
     }
-    if (this.#reach.kind === 'system') return this.#reach.marked && table.kind === 'owned' ? [ofEverybody(alias)] : [];
+    if (this.#reach.kind === 'system') return this.#reach.marked ? [ofEverybody(alias)] : [];
     if (table.kind === 'owned' && this.#reach.kind === 'everyone') return [ofEverybody(alias)];
     if (table.kind === 'owned' && this.#reach.kind === 'ownerless') return [];
     return [equals(columnOf(alias, table.column), ValueNode.create(this.#reach.userId))];

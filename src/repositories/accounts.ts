@@ -48,7 +48,11 @@ export class AccountRepository {
 
   findByProvider(issuer: string, subject: string): Promise<Account | undefined> {
     return this.#scope.first(
-      this.#accounts().where('external_issuer', '=', issuer).where('external_subject', '=', subject),
+      this.#accounts()
+        .where('external_issuer', '=', issuer)
+        .where('external_subject', '=', subject)
+        // As the index has it.
+        .where(sql`external_issuer || ' ' || external_subject`, '=', `${issuer} ${subject}`),
     );
   }
 

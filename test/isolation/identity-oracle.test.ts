@@ -20,9 +20,11 @@ beforeAll(async () => {
   server = await startTestServer();
   const victim = await server.user();
   attacker = await server.user();
-  await victim.call('POST', '/api/labels', { name: 'secret' });
-  await victim.call('POST', '/api/tasks', { title: 'secret', due_date: '2026-12-24' });
-  await attacker.call('POST', '/api/labels', { name: 'mine' });
+  const make = async (user: TestUser, path: string, row: object) =>
+    expect((await user.call('POST', path, row)).status).toBe(201);
+  await make(victim, '/api/labels', { name: 'secret' });
+  await make(victim, '/api/tasks', { title: 'secret', description: 'secret', due_date: '2026-12-24T12:00:00Z' });
+  await make(attacker, '/api/labels', { name: 'mine' });
   // A scan of the whole table, as the planner has it for few rows; by an index on the owner the verifier always runs.
   await withOwner(server.database.url, (owner) => owner.query('analyze labels, tasks'));
   app = new pg.Client({ connectionString: roleUrl(server.database.url, appRole, testSecret) });

@@ -1,7 +1,8 @@
 /**
  * What whoever runs SQL of his own as the application's role can learn of others all the same, because stock Postgres shows
- * it to every role. Nothing here shows a row's content. `verify --deep` prints it; the proof shows each entry to be so and
- * takes any other difference for a fault (test/isolation/proof/declassified.ts).
+ * it to every role. Where no column has statistics, as on our own server, nothing here shows a row's content. `verify --deep`
+ * prints it; the proof shows each entry to be so and takes any other difference for a fault
+ * (test/isolation/proof/declassified.ts).
  */
 
 export interface Declassified {
@@ -19,17 +20,17 @@ export const declassifications = [
   {
     name: 'row-estimates',
     learnt:
-      'About how many rows a table has, and about how many of them have a given common value, for instance an owner: in EXPLAIN, and in “Rows Removed by Filter” of EXPLAIN ANALYZE.',
+      'About how many rows a table has: in EXPLAIN, and in “Rows Removed by Filter” of EXPLAIN ANALYZE. Where columns have statistics, also the values of every column that the role may select, by halving: the planner reckons with them.',
     why: 'EXPLAIN needs no privilege of its own, and the planner’s statistics are of all rows, whatever the policy.',
     reduce:
-      '`alter table … alter column … set statistics 0` takes the common values away, at the price of worse plans.',
-    here: 'Every list leads with the owner, so the server’s own plans filter few rows.',
+      '`alter table … alter column … set statistics 0` for every column, likewise for indexes of expressions, and take away what was kept before: `pg_clear_attribute_stats()` from Postgres 18 on, before it a superuser’s `delete from pg_statistic`. The plans then know of a table only how large it is.',
+    here: 'No column with rows of users has statistics.',
   },
   {
     name: 'choice-of-plan',
     learnt:
       'Which of two plans was chosen, by the order of rows without ORDER BY, by which of two faults comes first, by whether an expression that the plan may skip is evaluated, and by time.',
-    why: 'The same statistics, by another way. It cannot be revoked.',
+    why: 'The same sizes and statistics, by another way. It cannot be revoked.',
     reduce: 'An ORDER BY that is total, no expression that can fail, and generic plans (`plan_cache_mode`).',
     here: 'The server’s statements are like that.',
   },

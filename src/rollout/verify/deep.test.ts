@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openServer, type Server } from '../../../test/rollout/server.ts';
 import { shapes } from '../../../test/rollout/shapes/all.ts';
 import { createDatabase, statement, type TestDatabase } from '../../../test/support/postgres.ts';
 import { ownExtras, ownSchema } from '../../database/own-rollout.ts';
@@ -157,26 +158,34 @@ describe('our own schema', () => {
 
 describe('anybody’s database, by its owner who is no superuser', () => {
   const directory = mkdtempSync(join(tmpdir(), 'ringfence-deep-'));
-  afterAll(() => rmSync(directory, { recursive: true, force: true }));
+  // Roles are the server's: who makes one, here the same owner for all shapes, is who may grant it.
+  const owner = 'deep_owner';
+  let server: Server;
+  beforeAll(async () => {
+    server = await openServer();
+  });
+  afterAll(async () => {
+    await server?.stop();
+    rmSync(directory, { recursive: true, force: true });
+  });
 
   test.each(shapes.filter(({ template }) => template === undefined).map((shape) => [shape.name, shape] as const))(
     '%s',
     { timeout: 300_000 },
     async (_, shape) => {
-      const [owner, legacy] = ['owner', 'legacy'].map((name) => `deep_${name}_${randomBytes(4).toString('hex')}`);
-      const database = await createDatabase();
+      const legacy = `deep_legacy_${randomBytes(4).toString('hex')}`;
+      const database = await server.fresh(shape);
+      const { pathname } = new URL(database.url);
       await statement(
         database.url,
-        `create role ${owner} login password 'x' createrole; create role ${legacy}; alter database ${database.name} owner to ${owner}`,
+        `do $$ begin create role ${owner} login password 'x' createrole; exception when duplicate_object then null; end $$;
+          create role ${legacy}; alter database ${pathname.slice(1)} owner to ${owner}`,
       );
-      const { rows } = await statement(database.url, "select current_setting('server_version_num')::int as v");
-      const admin = Number(rows[0]?.v) >= 160_000 ? 'with admin true, inherit false, set false' : 'with admin option';
-      await statement(database.url, `grant ringfence_app, ringfence_system to ${owner} ${admin}`);
       const url = new URL(database.url);
-      [url.username, url.password] = [owner ?? '', 'x'];
+      [url.username, url.password] = [owner, 'x'];
       try {
-        await statement(url.href, shape.sql(legacy ?? ''));
-        const file = join(directory, `${owner}.json`);
+        await statement(url.href, shape.sql(legacy));
+        const file = join(directory, `${legacy}.json`);
         writeFileSync(file, JSON.stringify({ legacyRoles: [legacy], ...shape.config }));
         const config = await loadRolloutConfig(file, directory);
         const plan: Plan = await withConnection(
@@ -195,7 +204,7 @@ describe('anybody’s database, by its owner who is no superuser', () => {
         expect(result.sample.attempts).toBeGreaterThan(50);
         expect(result.about.superuser).toBe(false);
       } finally {
-        await database.drop();
+        await database.drop([]);
       }
     },
   );

@@ -15,6 +15,7 @@ import { ownSchemaCheck } from './own-schemas.ts';
 import { policyCheck } from './policies.ts';
 import { type ProbeCount, probeChecks } from './probes.ts';
 import { reachChecks } from './reach.ts';
+import { statisticsCheck } from './statistics.ts';
 import { structureChecks } from './structure.ts';
 
 export interface VerifySummary {
@@ -85,6 +86,7 @@ export async function checkDatabase(
     identityCheck,
     ownSchemaCheck,
     ...reachChecks,
+    statisticsCheck,
     ...dataChecks(ownerless),
     ...probeChecks(count),
     ...further,
