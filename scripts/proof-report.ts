@@ -23,7 +23,7 @@ export interface Report {
 /** How much a full run has to have done, by the first figure of its parts; model operations are of three parts together. */
 const required: Readonly<Record<string, number>> = {
   'model operations': 100_000,
-  'attempts, each in two worlds': 100_000,
+  'attempts, compared in two worlds': 100_000,
   requests: 100_000,
 };
 

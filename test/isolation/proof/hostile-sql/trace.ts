@@ -33,7 +33,7 @@ export function decode(bytes: Buffer): Trace {
 function describe(type: string, body: Buffer): string {
   switch (type) {
     case 'D':
-      return `row ${values(body).join(' | ')}`;
+      return rowOf(values(body));
     case 'E':
     case 'N':
       return `${type === 'E' ? 'error' : 'notice'} ${fault(body)}`;
@@ -53,6 +53,13 @@ function describe(type: string, body: Buffer): string {
       return type;
   }
 }
+
+/** No value can hold a zero byte, so columns stay apart. */
+export const rowOf = (columns: readonly string[]): string => `row ${columns.join('\0')}`;
+
+/** The columns of a row, or null where a line is something else. */
+export const columnsOf = (line: string): string[] | null =>
+  line.startsWith('row ') ? line.slice('row '.length).split('\0') : null;
 
 function values(body: Buffer): string[] {
   const found: string[] = [];
@@ -118,11 +125,27 @@ export const sorted = (trace: Trace): Trace => [...trace].sort();
 export function firstDifference(one: Trace, other: Trace): string {
   const at = one.findIndex((line, i) => line !== other[i]);
   const i = at < 0 ? one.length : at;
-  const cut = (line: string | undefined) => (line === undefined ? 'nothing' : line.slice(0, 300));
+  const cut = (line: string | undefined) =>
+    line === undefined ? 'nothing' : line.slice(0, 300).replaceAll('\0', ' | ');
   return `${cut(one[i])}  ≠  ${cut(other[i])}`;
 }
 
-/** SQLSTATEs of a trace. */
-export function sqlstates(trace: Trace): string[] {
-  return trace.flatMap((line) => /^error code: (\w{5})/.exec(line)?.[1] ?? []);
+/** The answers to each text that was sent. */
+export function messagesIn(trace: Trace): Trace[] {
+  const messages: string[][] = [[]];
+  for (const line of trace) {
+    messages.at(-1)?.push(line);
+    if (line.startsWith('ready ')) messages.push([]);
+  }
+  return messages.slice(0, -1);
+}
+
+/** The answers to each statement of one text. What comes after the last is the transaction's. */
+export function answersIn(message: Trace): Trace[] {
+  const answers: string[][] = [[]];
+  for (const line of message) {
+    answers.at(-1)?.push(line);
+    if (/^(?:done|error) |^I$/.test(line)) answers.push([]);
+  }
+  return answers;
 }
