@@ -2,6 +2,7 @@
  * The database that a command works on: the running server's embedded Postgres, that Postgres started for the moment,
  * or the external one of the configuration.
  */
+import { resolve } from 'node:path';
 import { loadOrCreateSecret } from '../access/secret.ts';
 import type { Config } from '../config.ts';
 import { connectToRunning } from '../database/embedded.ts';
@@ -34,6 +35,7 @@ export async function withOwnedDatabase<T>(config: Config, work: (database: Owne
       throw problem('config_invalid', 'DATABASE_URL: is required for this, with the owner in it');
     return work({ ownerUrl, secret: async () => requireSecret(config) });
   }
+  say(`DATABASE_URL is not set: this is the embedded database in ${resolve(config.dataDir)}.`);
   const running = await connectToRunning(config.dataDir);
   if (running) return work({ ownerUrl: running.url, secret: () => secretOf(config) });
   const { startEmbeddedPostgres } = await import('../database/embedded.ts');
