@@ -113,7 +113,15 @@ export function databaseFault(error: unknown): unknown {
   const state = sqlState(error);
   if (state === undefined) return error;
   const code = state === '42501' ? 'rollout_refused' : 'rollout_failed';
-  return problem(code, `${messageOf(error)} (SQLSTATE ${state})`, {}, { cause: error });
+  return problem(code, `${messageOf(error)} (SQLSTATE ${state})${insideOf(error)}`, {}, { cause: error });
+}
+
+/** In whose function: one of the application's, that a trigger or an event trigger ran. Not ours, nor a DO block. */
+function insideOf(error: unknown): string {
+  const context = error instanceof pg.DatabaseError ? (error.where ?? '') : '';
+  const [place] =
+    /^\S+ function (?!inline_code_block|ringfence\.|ringfence_rollout\.).* (?:line|statement) \d+/m.exec(context) ?? [];
+  return place === undefined ? '' : `, in ${place}`;
 }
 
 /** One line of what went wrong. A refused connection to a name with several addresses has no message of its own. */

@@ -169,4 +169,11 @@ test('expected faults are Problems', async () => {
     code: 'rollout_failed',
     message: 'division by zero (SQLSTATE 22012)',
   });
+  await client.query(`create function public.divides() returns int language plpgsql as 'begin return 1 / 0; end'`);
+  const called = withConnection(database.url, 'test', (fresh) =>
+    fresh.query('do $$ begin perform public.divides(); end $$'),
+  );
+  await expect(called).rejects.toMatchObject({
+    message: 'division by zero (SQLSTATE 22012), in PL/pgSQL function public.divides() line 1',
+  });
 });

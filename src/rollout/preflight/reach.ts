@@ -134,8 +134,8 @@ async function eventTriggerFindings({ client }: Subject): Promise<Finding[]> {
     warn(
       'event-trigger',
       `event trigger ${identifier(name)}`,
-      `It calls ${called}() at ${event}, and so for the rollout's DDL.`,
-      'Make sure that it lets ALTER TABLE, CREATE INDEX and CREATE POLICY pass, or disable it for the time.',
+      `It calls ${called}() at ${event}, and so for the rollout's DDL, with search_path = pg_catalog.`,
+      'Make sure that it lets ALTER TABLE, CREATE INDEX and CREATE POLICY pass and has a search_path for what it names, or disable it for the time.',
     ),
   );
 }

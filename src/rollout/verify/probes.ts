@@ -88,12 +88,19 @@ function judged({ label }: Guarded, probe: Probe, { code, message }: Outcome, ve
       'Run verify again when the table is less busy.',
     );
   }
+  if (code !== null && unable.has(code)) {
+    const what = `${probe.name}: could not be probed: ${message} (SQLSTATE ${code})`;
+    return fail('probe-incomplete', label, what, 'Put right what Postgres names, then run verify again.');
+  }
   const remedy = 'Take the application off the database until this is put right; the other findings name the cause.';
   return fail(probe.check, label, `${probe.name}: ${verdict}`, remedy);
 }
 
 /** Cancelled for its length, a lock not had, a concurrent change: says nothing about the walls. */
 const busy: ReadonlySet<string> = new Set(['57014', '55P03', '40001', '40P01']);
+
+/** Postgres does not do such a thing with this table, whoever asks: a publication without a usable replica identity. */
+const unable: ReadonlySet<string> = new Set(['0A000', '42P10', '55000']);
 
 interface Probe {
   readonly check: string;

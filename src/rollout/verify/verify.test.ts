@@ -507,6 +507,11 @@ describe('probes', () => {
     expect(faults).toContainEqual(['fail', 'probe-owner-change', 'public.task_subtasks']);
   });
 
+  test('what Postgres does to nobody’s row tells nothing of the walls, and is not said to have reached one', async () => {
+    const faults = await withDefect('create publication narrow for table labels (id)', 'drop publication narrow');
+    expect(new Set(faults.map((fault) => fault.join(' ')))).toEqual(new Set(['fail probe-incomplete public.labels']));
+  });
+
   test('a table without any index by owner', async () => {
     expect(
       await withDefect(
