@@ -34,7 +34,8 @@ const columns = `(
 const keys = (kind: 'p' | 'u') => `(
     select coalesce(jsonb_agg(jsonb_build_object(
       'name', k.conname, 'columns', ${columnNames('k.conrelid', 'k.conkey', `${all}(k.conkey)`)},
-      'definition', pg_get_constraintdef(k.oid), 'deferrable', k.condeferrable
+      'definition', pg_get_constraintdef(k.oid), 'deferrable', k.condeferrable,
+      'comment', obj_description(k.oid, 'pg_constraint')
     ) order by k.conname), '[]')
     from pg_constraint k where k.conrelid = c.oid and k.contype = '${kind}'
   )`;
@@ -46,6 +47,12 @@ const indexes = `(
       'constraint', (
         select k.conname from pg_constraint k
         where k.conindid = i.indexrelid and k.conrelid = i.indrelid and k.contype in ('p', 'u', 'x')
+      ),
+      'replicaIdentity', i.indisreplident, 'clustered', i.indisclustered,
+      'comment', obj_description(i.indexrelid, 'pg_class'),
+      'statistics', (
+        select coalesce(jsonb_agg(jsonb_build_object('column', a.attnum, 'target', a.attstattarget) order by a.attnum), '[]')
+        from pg_attribute a where a.attrelid = i.indexrelid and a.attstattarget >= 0
       ),
       'definition', pg_get_indexdef(i.indexrelid)
     ) order by ic.relname), '[]')
@@ -65,7 +72,7 @@ const foreignKeys = `(
       'setColumns', ${columnNames('k.conrelid', "coalesce(k.confdelsetcols, '{}')", '32')},
       'match', case k.confmatchtype when 'f' then 'full' when 'p' then 'partial' else 'simple' end,
       'deferrable', k.condeferrable, 'deferred', k.condeferred, 'validated', k.convalidated,
-      'definition', pg_get_constraintdef(k.oid)
+      'definition', pg_get_constraintdef(k.oid), 'comment', obj_description(k.oid, 'pg_constraint')
     ) order by k.conname), '[]')
     from pg_constraint k where k.conrelid = c.oid and k.contype = 'f' and k.conparentid = 0
   )`;

@@ -27,6 +27,7 @@ export interface Key {
   /** pg_get_constraintdef(). */
   readonly definition: string;
   readonly deferrable: boolean;
+  readonly comment: string | null;
 }
 
 export interface Index {
@@ -38,6 +39,13 @@ export interface Index {
   readonly partial: boolean;
   /** The constraint that the index belongs to. */
   readonly constraint: string | null;
+  /** REPLICA IDENTITY USING INDEX names it. */
+  readonly replicaIdentity: boolean;
+  /** CLUSTER ON names it. */
+  readonly clustered: boolean;
+  readonly comment: string | null;
+  /** SET STATISTICS of its columns, by their number from 1. */
+  readonly statistics: readonly { readonly column: number; readonly target: number }[];
   /** pg_get_indexdef(). */
   readonly definition: string;
 }
@@ -58,6 +66,7 @@ export interface ForeignKey {
   readonly deferred: boolean;
   readonly validated: boolean;
   readonly definition: string;
+  readonly comment: string | null;
 }
 
 export interface Trigger {

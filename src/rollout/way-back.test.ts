@@ -83,3 +83,80 @@ test.each([
   await client.query(statement);
   expect(await refusal()).toContain(`${name} is there already`);
 });
+
+const definitions = async (table: string) => {
+  const { rows } = await client.query<{ definition: string }>(
+    `select pg_get_indexdef(indexrelid) as definition from pg_index where indrelid = $1::regclass and indisunique`,
+    [table],
+  );
+  return rows.map(({ definition }) => definition.replace(/^.* USING btree /, '')).sort();
+};
+
+/** What was said of indexes and constraints, by their names. */
+async function said(): Promise<unknown> {
+  const { rows } = await client.query(`
+    select c.relname as of, i.indisclustered as clustered, i.indisreplident as identity, obj_description(c.oid, 'pg_class') as comment,
+      (select jsonb_object_agg(pg_get_indexdef(c.oid, a.attnum, true), a.attstattarget) from pg_attribute a
+       where a.attrelid = c.oid and a.attstattarget >= 0) as statistics
+    from pg_index i join pg_class c on c.oid = i.indexrelid
+    where c.relnamespace = 'public'::regnamespace and c.relname !~ 'user_id'
+    union all select conname, null, null, obj_description(oid, 'pg_constraint'), null
+    from pg_constraint where connamespace = 'public'::regnamespace and contype in ('p', 'u', 'f') and conparentid = 0
+    order by 1, 2`);
+  return rows;
+}
+
+test('a key keeps what it says besides its columns, and what refers to its index', async () => {
+  await client.query(`
+    create table public.tasks (
+      id int, project_id int not null references public.projects on delete cascade, code text, place int not null,
+      primary key (id) include (place) with (fillfactor = 70),
+      constraint tasks_code unique nulls not distinct (code) include (place)
+    );
+    create unique index tasks_place on public.tasks (place, (code || 'x')) with (fillfactor = 60);
+    alter index public.tasks_place alter column 2 set statistics 77;
+    insert into public.tasks select n, 1 + n % 20, nullif('c' || n, 'c1'), n from generate_series(1, 100) n;
+    alter table public.projects add constraint projects_name unique (name);
+    alter table public.projects replica identity using index projects_name;
+    alter table public.tasks cluster on tasks_place;
+    comment on constraint projects_name on public.projects is 'one name';
+    comment on index public.projects_pkey is 'the key';
+    comment on index public.tasks_place is 'a place';
+    comment on constraint tasks_project_id_fkey on public.tasks is 'whose it is'`);
+  const before = await said();
+  await thereAndBack(async () => {
+    expect(await definitions('public.tasks')).toEqual([
+      '(user_id, code) INCLUDE (place) NULLS NOT DISTINCT',
+      "(user_id, id) INCLUDE (place) WITH (fillfactor='70')",
+      "(user_id, place, ((code || 'x'::text))) WITH (fillfactor='60')",
+    ]);
+    expect(await said()).toEqual(before);
+  });
+});
+
+test('so does that of a partitioned table and of its parts', async () => {
+  await client.query(`
+    create table public.events (
+      id int, at date, project_id int not null references public.projects, code text,
+      primary key (id, at) include (code),
+      constraint events_code unique nulls not distinct (code, at)
+    ) partition by range (at);
+    create table public.events_2025 partition of public.events for values from ('2025-01-01') to ('2026-01-01');
+    create table public.events_rest partition of public.events default;
+    insert into public.events select n, date '2025-06-01' + n, 1 + n % 20, nullif('c' || n, 'c1') from generate_series(1, 400) n;
+    create table public.remarks (
+      id int primary key, event_id int, event_at date, constraint remarks_event foreign key (event_id, event_at) references public.events
+    );
+    insert into public.remarks select id, id, at from public.events;
+    alter table public.events_2025 cluster on events_2025_pkey;
+    comment on constraint events_code on public.events is 'one code a day';
+    comment on constraint events_project_id_fkey on public.events is 'whose it is';
+    comment on constraint remarks_event on public.remarks is 'of what'`);
+  const before = await said();
+  await thereAndBack(async () => {
+    const expected = ['(user_id, code, at) NULLS NOT DISTINCT', '(user_id, id, at) INCLUDE (code)'];
+    expect(await definitions('public.events')).toEqual(expected);
+    expect(await definitions('public.events_2025')).toEqual(expected);
+    expect(await said()).toEqual(before);
+  });
+});

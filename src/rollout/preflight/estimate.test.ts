@@ -50,7 +50,7 @@ test('few wide rows cost by their bytes, and rows never counted are reckoned fro
 });
 
 test('every key, unique constraint and reference is another index, every partition another lock', () => {
-  const key = { name: 'tasks_pkey', columns: ['id'], definition: '', deferrable: false };
+  const key = { name: 'tasks_pkey', columns: ['id'], definition: '', deferrable: false, comment: null };
   expect(estimateTable({ ...measured, primaryKey: key }).indexMs).toBe(6_800);
   expect(estimateTable({ ...measured, partitions: ['public.a', 'public.b'] }).longestLockMs).toBe(111);
 });

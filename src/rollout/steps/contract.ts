@@ -6,13 +6,14 @@
  * back in order they build the old index, swap, check the old references, and build the keys with the owner again.
  */
 import { type ForeignKey, type Index, type Table, tableOf } from '../catalog.ts';
-import { columnList, identifier, literal, qualified } from '../identifier.ts';
+import { identifier, literal } from '../identifier.ts';
 import type { OwnedReference, OwnedTable } from '../ownership.ts';
 import type { Action, Step } from '../plan.ts';
 import { displacement, type UniqueKey } from './displace.ts';
 import { redefine, withOwner, withoutOwner } from './key-names.ts';
 import { leafIndex, referenceWithOwner, uniqueIndexes } from './keys.ts';
 import { leavesOf, type PlanContext, sql, stepsOf } from './step.ts';
+import { commentOn, rebuildKey, replaceKey } from './swap-key.ts';
 
 /** A reference to the table whose keys are swapped. */
 interface Inbound {
@@ -100,11 +101,13 @@ function swap(
   const down = [
     ...inbound.map(({ table: child, fk }) => `alter table ${child.label} drop constraint ${identifier(fk.name)};`),
     ...named('old'),
-    ...inbound.flatMap(({ table: child, fk }) =>
-      leavesOf(context.catalog, child).map(
+    ...inbound.flatMap(({ table: child, fk }) => [
+      ...leavesOf(context.catalog, child).map(
         (leaf) => `alter table ${leaf} add constraint ${identifier(fk.name)} ${notValid(fk.definition)};`,
       ),
-    ),
+      // A partitioned table's own comes when those of its leaves are checked.
+      ...(child.kind === 'partitioned' ? [] : commentOn(child, fk)),
+    ]),
   ];
   return stepsOf('contract', owned.table)(
     'keys',
@@ -130,9 +133,12 @@ function swapInPlace(
     ({ table: child, fk }) => `alter table ${child.label} drop constraint ${identifier(fk.name)};`,
   );
   const added = (definition: (reference: Inbound) => string) =>
-    inbound.map((reference) => {
+    inbound.flatMap((reference) => {
       const name = identifier(reference.fk.name);
-      return `alter table ${reference.table.label} add constraint ${name}\n  ${definition(reference)};`;
+      return [
+        `alter table ${reference.table.label} add constraint ${name}\n  ${definition(reference)};`,
+        ...commentOn(reference.table, reference.fk),
+      ];
     });
   return stepsOf('contract', owned.table)(
     'keys',
@@ -140,93 +146,35 @@ function swapInPlace(
     sql(
       locks,
       ...dropped,
-      ...unique.flatMap((index) => rebuildKey(table, index, owned.ownerColumn)),
+      ...unique.flatMap((index) => rebuildKey(context, table, index, owned.ownerColumn)),
       ...added(({ owned: child, reference }) => referenceWithOwner(context, child, reference)),
     ),
     sql(
       locks,
       ...dropped,
-      ...unique.flatMap((index) => rebuildKey(table, index, null)),
+      ...unique.flatMap((index) => rebuildKey(context, table, index, null)),
       ...added(({ fk }) => fk.definition),
     ),
     { lock: 'ACCESS EXCLUSIVE' },
   );
 }
 
-/** @param owner null for the key as it was */
-function rebuildKey(table: Table, index: Index, owner: string | null): string[] {
-  if (index.constraint === null) {
-    const created = redefine(table, index, index.name, owner).replace('index concurrently ', 'index ');
-    return [`drop index ${qualified(table.schema, index.name)};`, `${created};`];
-  }
-  const name = identifier(index.constraint);
-  const key = [table.primaryKey, ...table.uniques].find((one) => one?.name === index.constraint);
-  if (!key) throw new Error(`${table.label} has no key ${index.constraint}`);
-  const kind = table.primaryKey?.name === index.constraint ? 'primary key' : 'unique';
-  const columns = columnList(index.columns.flatMap((column) => column ?? []));
-  const definition = owner === null ? key.definition : `${kind} (${identifier(owner)}, ${columns})`;
-  return [`alter table ${table.label} drop constraint ${name}, add constraint ${name} ${definition};`];
-}
-
 const notValid = (definition: string) => (definition.endsWith(' NOT VALID') ? definition : `${definition} NOT VALID`);
-
-/**
- * Constraints take the index that is there, and give it their name. A partitioned table's cannot: its leaves' do, and its
- * own then finds them and builds nothing.
- *
- * @param forward towards the key with the owner, or back
- */
-function replaceKey(context: PlanContext, owned: OwnedTable, table: Table, index: Index, forward: boolean): string[] {
-  const newName = forward ? withOwner : withoutOwner;
-  const name = identifier(index.name);
-  const qualifiedIndex = (of: Table, plain: string) => `${identifier(of.schema)}.${identifier(plain)}`;
-  const columns = columnList([
-    ...(forward ? [owned.ownerColumn] : []),
-    ...index.columns.flatMap((column) => column ?? []),
-  ]);
-  const leaves = leavesOf(context.catalog, table)
-    .filter((label) => label !== table.label)
-    .map((label) => ({
-      leaf: tableOf(context.catalog, label),
-      own: leafIndex(tableOf(context.catalog, label), index),
-    }));
-  if (index.constraint === null) {
-    const statements = [`drop index ${qualifiedIndex(table, index.name)};`];
-    if (table.kind !== 'partitioned') {
-      return [...statements, `alter index ${qualifiedIndex(table, newName(index.name))} rename to ${name};`];
-    }
-    const rename = leaves.map(
-      ({ leaf, own }) => `alter index ${qualifiedIndex(leaf, newName(own.name))} rename to ${identifier(own.name)};`,
-    );
-    const whole = redefine(table, index, index.name, forward ? owned.ownerColumn : null).replace(
-      'index concurrently ',
-      'index ',
-    );
-    return [...statements, ...rename, `${whole};`];
-  }
-  const kind = table.primaryKey?.name === index.constraint ? 'primary key' : 'unique';
-  const constraint = identifier(index.constraint);
-  const drop = `alter table ${table.label} drop constraint ${constraint}`;
-  if (table.kind !== 'partitioned') {
-    return [`${drop}, add constraint ${constraint} ${kind} using index ${identifier(newName(index.name))};`];
-  }
-  const ofLeaves = leaves.map(
-    ({ leaf, own }) =>
-      `alter table ${leaf.label} add constraint ${identifier(own.constraint ?? own.name)} ${kind} using index ${identifier(newName(own.name))};`,
-  );
-  return [`${drop};`, ...ofLeaves, `alter table ${table.label} add constraint ${constraint} ${kind} (${columns});`];
-}
 
 /** The reference with the owner is there already, except to a partitioned table, whose key has only just come. */
 function takeName(context: PlanContext, target: Table, { owned, table: child, reference, fk }: Inbound): string[] {
   const leaves = leavesOf(context.catalog, child);
   if (target.kind === 'partitioned') {
     const definition = referenceWithOwner(context, owned, reference);
-    return leaves.map((leaf) => `alter table ${leaf} add constraint ${identifier(fk.name)} ${definition} not valid;`);
+    return [
+      ...leaves.map((leaf) => `alter table ${leaf} add constraint ${identifier(fk.name)} ${definition} not valid;`),
+      ...(child.kind === 'partitioned' ? [] : commentOn(child, fk)),
+    ];
   }
-  return [...new Set([child.label, ...leaves])].map(
+  const renamed = [...new Set([child.label, ...leaves])].map(
     (label) => `alter table ${label} rename constraint ${identifier(withOwner(fk.name))} to ${identifier(fk.name)};`,
   );
+  return [...renamed, ...commentOn(child, fk)];
 }
 
 /** Forwards, behind the swap of a partitioned table's keys: what was there is checked against the new references. */
@@ -273,7 +221,11 @@ function validations(context: PlanContext, { table, fk, reference }: Inbound) {
   const join = {
     suffix: ' joined',
     action: (definition: string): Action =>
-      sql([table.label, reference.table], `alter table ${table.label} add constraint ${name} ${definition};`),
+      sql(
+        [table.label, reference.table],
+        `alter table ${table.label} add constraint ${name} ${definition};`,
+        ...commentOn(table, fk),
+      ),
     lock: 'SHARE ROW EXCLUSIVE' as const,
   };
   return [...checks, join];
