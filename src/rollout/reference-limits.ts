@@ -1,7 +1,8 @@
 /** References that the owner cannot be put into. */
-import { type Catalog, type Table, tableOf } from './catalog.ts';
+import { type Catalog, type ForeignKey, type Table, tableOf } from './catalog.ts';
 import { type Finding, fail } from './finding.ts';
-import type { OwnedTable } from './ownership.ts';
+import type { OwnedTable, Ownership } from './ownership.ts';
+import { uniqueIndexes } from './steps/keys.ts';
 
 /** Our statements see no schema but Postgres' own, where a citext is compared as a text is: its parent is not found. */
 export function caselessReferences(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {
@@ -21,4 +22,44 @@ export function caselessReferences(catalog: Catalog, owned: OwnedTable, table: T
         'Make the columns text that is kept in one spelling, or refer by a number.',
       ),
     );
+}
+
+/**
+ * References that need a key which the last phase takes away, and do not go with it: from the users, from a table that the
+ * rollout does not look at, from or to a single partition.
+ */
+export function pastTheOwner(catalog: Catalog, ownership: Ownership): Finding[] {
+  const carried = new Set(
+    ownership.owned.flatMap(({ table, references }) => references.map(({ name }) => JSON.stringify([table, name]))),
+  );
+  // These are told by their class: reference-from-outside.
+  const told = new Set(ownership.unowned.map(({ table }) => table));
+  return [...catalog.tables.values()].flatMap((table) =>
+    table.foreignKeys
+      .filter((fk) => needsOldKey(catalog, ownership, fk) && !carried.has(JSON.stringify([table.label, fk.name])))
+      .filter((fk) => !told.has(table.label) || tableOf(catalog, fk.references).partitionOf !== null)
+      .map((fk) =>
+        fail(
+          'reference-past-the-owner',
+          table.label,
+          `${fk.name} refers to ${fk.references} and cannot carry the owner, so that the key there could not change.`,
+          remedyFor(catalog, table, fk),
+        ),
+      ),
+  );
+}
+
+function needsOldKey(catalog: Catalog, { owned }: Ownership, fk: ForeignKey): boolean {
+  const target = owned.find(({ table, partitions }) => table === fk.references || partitions.includes(fk.references));
+  if (target?.class !== 'owned') return false;
+  const referenced = new Set<string | null>(fk.referencedColumns);
+  return uniqueIndexes(tableOf(catalog, fk.references), target.ownerColumn).some(
+    ({ columns }) => columns.length === referenced.size && columns.every((column) => referenced.has(column)),
+  );
+}
+
+function remedyFor(catalog: Catalog, table: Table, fk: ForeignKey): string {
+  if (tableOf(catalog, fk.references).partitionOf !== null) return 'Let it refer to the partitioned table, or drop it.';
+  if (table.partitionOf !== null) return 'Give it to the partitioned table, or drop it.';
+  return 'Drop it, or keep what it says in a table of its own, whose rows belong to the user.';
 }

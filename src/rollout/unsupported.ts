@@ -5,12 +5,12 @@ import { type Finding, fail, warn } from './finding.ts';
 import { identifier } from './identifier.ts';
 import { missesNames, missesNamesText } from './own-triggers.ts';
 import type { OwnedTable, Ownership } from './ownership.ts';
-import { caselessReferences } from './reference-limits.ts';
+import { caselessReferences, pastTheOwner } from './reference-limits.ts';
 import { uniqueIndexes } from './steps/keys.ts';
 import { takenNames } from './taken-names.ts';
 
 export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
-  return ownership.owned.flatMap((owned) => {
+  const ofTables = ownership.owned.flatMap((owned) => {
     const table = tableOf(catalog, owned.table);
     return [
       ...ofTable(catalog, owned, table),
@@ -24,6 +24,7 @@ export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
       ...withParts(catalog, owned, table).flatMap((part) => attached(owned, part)),
     ];
   });
+  return [...ofTables, ...pastTheOwner(catalog, ownership)];
 }
 
 const withParts = (catalog: Catalog, { partitions }: OwnedTable, table: Table): readonly Table[] => [
