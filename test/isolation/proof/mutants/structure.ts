@@ -48,6 +48,19 @@ export const structureMutants: readonly Mutant[] = [
      alter table task_subtasks add constraint fk_task_subtasks_task_id
        foreign key (task_id) references tasks (id) on delete cascade`,
   ),
+  inDatabase(
+    'I8',
+    'statistics of everybody’s titles',
+    'test/isolation/statistics.test.ts',
+    'alter table tasks alter column title set statistics 100',
+  ),
+  inDatabase(
+    'I8',
+    'an index on titles, partial on what a user may say',
+    closure,
+    'create index on tasks (title) where title is not null',
+  ),
+  inDatabase('I8', 'an index on the time of everybody’s access', closure, 'create index on user_access_log (at)'),
   inDatabase('I5', 'an owner without a default', forging, 'alter table projects alter column user_id drop default'),
   inDatabase(
     'I5',
