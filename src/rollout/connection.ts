@@ -6,13 +6,17 @@ export type Connection = pg.Client;
 
 /**
  * What must not depend on how the server, the database or the role happen to be set up. A default statement_timeout
- * would end an index build, a default of `serializable` would make every range a candidate for a retry.
+ * would end an index build, a default of `serializable` would make every range a candidate for a retry; definitions are read
+ * as Postgres writes them, and statements by its own rules of quoting.
  *
  * `ringfence.rollout` tells our own triggers that the one who writes knows the owner.
  */
 const sessionSettings = `
   set ringfence.rollout = 'on';
   set search_path = pg_catalog;
+  set quote_all_identifiers = off;
+  set standard_conforming_strings = on;
+  set transform_null_equals = off;
   set timezone = 'UTC';
   set statement_timeout = 0;
   set lock_timeout = 0;

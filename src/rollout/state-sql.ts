@@ -88,18 +88,20 @@ create unlogged table if not exists ringfence_rollout.running (
 create or replace function ringfence_rollout.uuid_or_null(value text) returns uuid
 language sql immutable parallel safe
 return case
-  when value ~ '^([0-9a-fA-F]{4}(-?[0-9a-fA-F]{4}){7}|\\{[0-9a-fA-F]{4}(-?[0-9a-fA-F]{4}){7}\\})$' then value::uuid
+  when value ~ '^([0-9a-fA-F]{4}(-?[0-9a-fA-F]{4}){7}|[{][0-9a-fA-F]{4}(-?[0-9a-fA-F]{4}){7}[}])$' then value::uuid
 end;
 
 -- A user's id made from what names him: see src/rollout/derived-user-id.ts, which computes the same. convert_to() is
--- marked stable, since a conversion could be replaced; that of UTF8 never is. Names qualified: callers' paths differ.
+-- marked stable, since a conversion could be replaced; that of UTF8 never is. Names qualified, and no backslash: callers'
+-- paths differ, and their standard_conforming_strings.
 create or replace function ringfence_rollout.derived_user_id(namespace text, value text) returns uuid
 language plpgsql immutable strict parallel safe
 as $$
 declare
+  zero bytea := pg_catalog.decode('00', 'hex');
   hash bytea := pg_catalog.sha256(
-    pg_catalog.convert_to('ringfence user', 'UTF8') operator(pg_catalog.||) '\\x00'::pg_catalog.bytea
-    operator(pg_catalog.||) pg_catalog.convert_to(namespace, 'UTF8') operator(pg_catalog.||) '\\x00'::pg_catalog.bytea
+    pg_catalog.convert_to('ringfence user', 'UTF8') operator(pg_catalog.||) zero
+    operator(pg_catalog.||) pg_catalog.convert_to(namespace, 'UTF8') operator(pg_catalog.||) zero
     operator(pg_catalog.||) pg_catalog.convert_to(value, 'UTF8')
   );
 begin

@@ -15,6 +15,7 @@ import {
   readLedger,
   recordEvent,
 } from './state.ts';
+import { installSql } from './state-sql.ts';
 
 let database: TestDatabase;
 let client: Connection;
@@ -88,6 +89,21 @@ describe('installed', () => {
     );
     expect(rows.map((row) => row.id)).toEqual(pairs.map(({ namespace, value }) => derivedUserId(namespace, value)));
     expect(new Set(rows.map((row) => row.id)).size).toBe(pairs.length);
+  });
+
+  test("nothing depends on the caller's rules for backslashes", async () => {
+    await withConnection(database.url, 'test', async (other) => {
+      // The script for psql is run in whatever session there is, and the triggers in those of the application.
+      await other.query('set standard_conforming_strings = off');
+      await other.query(installSql);
+      const { rows } = await other.query(
+        `select ringfence_rollout.derived_user_id('users', '7') as derived,
+          ringfence_rollout.uuid_or_null('{C54F7B1F-211b-8136-83be-d74cd037a46f}') as braces,
+          ringfence_rollout.uuid_or_null('{c54f7b1f-211b-8136-83be-d74cd037a46f') as half`,
+      );
+      const braces = 'c54f7b1f-211b-8136-83be-d74cd037a46f';
+      expect(rows).toEqual([{ derived: derivedUserId('users', '7'), braces, half: null }]);
+    });
   });
 
   test('the derived id does not change from release to release', () => {

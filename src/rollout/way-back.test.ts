@@ -160,3 +160,15 @@ test('so does that of a partitioned table and of its parts', async () => {
     expect(await said()).toEqual(before);
   });
 });
+
+test('however the database is set up', async () => {
+  const settings = ['quote_all_identifiers = on', 'standard_conforming_strings = off', 'transform_null_equals = on'];
+  for (const setting of settings)
+    await client.query(`do $$ begin execute format('alter database %I set ${setting}', current_database()); end $$`);
+  await client.query('create unique index projects_name on public.projects (name) where owner_id > 0');
+  await client.end();
+  client = await connect(database.url, 'test');
+  await thereAndBack(async () => {
+    expect(await definitions('public.projects')).toEqual(['(user_id, id)', '(user_id, name) WHERE (owner_id > 0)']);
+  });
+});
