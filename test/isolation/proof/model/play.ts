@@ -126,7 +126,10 @@ function takesTurns({ resolved }: Act): boolean {
 
 /** Refusals are written down after the answer; what comes next must find them, or be sure not to. */
 async function settle(answered: readonly Answered[]): Promise<void> {
-  const unsettled = answered.filter(({ answers }) => answers.some(({ status }) => status === 404));
+  const unsettled = answered.filter(
+    ({ resolved, answers }) =>
+      resolved.route.path === '/api/tasks/bulk' || answers.some(({ status }) => status === 404),
+  );
   const worlds = new Set(unsettled.flatMap(({ participant }) => participant.homes.map(({ world }) => world)));
   await Promise.all([...worlds].map((world) => world.quiet()));
 }
