@@ -18,12 +18,14 @@ const transaction = ['owned', 'of one transaction, which is one user’s'] as co
 const atStart = ['denied', 'when the server starts or stops'] as const;
 const load = ['shared', 'how much work there is: a number, felt by everybody (docs/security.md)'] as const;
 const ofRoutes = ['shared', 'made from the routes alone, the same for everybody'] as const;
+const refusedRows = ['owned', 'each row with its caller, in whose scope it is written'] as const;
 const oneCall = ['owned', 'ends with the request that made it'] as const;
 
 const kept: Catalogue = {
   'src/access/api-token-check.ts: pending': ['owned', 'by user and token; says how often that user’s token was used'],
   'src/access/api-token-check.ts: timer': ['shared', 'whether a write of such numbers is due'],
   'src/access/external-token.ts: failedAt': ['shared', 'when the provider of identities last failed'],
+  'src/access/password.ts: limit': load,
   'src/access/verified-token-cache.ts: verified': [
     'owned',
     'by the digest of the whole token: only who has it finds it',
@@ -56,6 +58,7 @@ const kept: Catalogue = {
   'src/log.ts: told': atStart,
   'src/repositories/tasks.ts: plainLists': ['shared', 'statements by order, limit and page, with holes for values'],
   'src/server.ts: closing': atStart,
+  'src/work/export.ts: counts': oneCall,
   'src/work/export.ts: current': oneCall,
   'src/work/export.ts: running': load,
   'src/work/export.ts: written': oneCall,
@@ -63,7 +66,9 @@ const kept: Catalogue = {
   'src/work/task-bulk.ts: notFound': oneCall,
   'src/work/unauthorized-access.ts: dropped': load,
   'src/work/unauthorized-access.ts: droppedSinceTold': load,
-  'src/work/unauthorized-access.ts: queue': ['owned', 'each row with its caller, in whose scope it is written'],
+  'src/work/unauthorized-access.ts: queue': refusedRows,
+  'src/work/unauthorized-access.ts: refusals': refusedRows,
+  'src/work/unauthorized-access.ts: rows': refusedRows,
   'src/work/unauthorized-access.ts: working': load,
 };
 
@@ -219,6 +224,34 @@ describe('it can fail: what somebody adds is found', () => {
     ['a cache of the module', 'const seen = new Map(); export function f(id) { seen.set(id, 1); }', 'seen'],
     ['a variable of the module', 'let last; export const f = (row) => { last = row; };', 'last'],
     ['a record of the module', 'const memo = {}; export function f(key, row) { memo[key] = row; }', 'memo'],
+    [
+      'a cache inside a record',
+      'const kept = { answers: new Map() }; export function f(key, row) { kept.answers.set(key, row); }',
+      'kept',
+    ],
+    [
+      'a list deep inside a record',
+      'const kept = { last: { rows: [] } }; export function f(row) { kept.last.rows.push(row); }',
+      'kept',
+    ],
+    [
+      'a list inside a cache',
+      'const seen = new Map([[1, []]]); export function f(id, row) { seen.get(id)?.push(row); }',
+      'seen',
+    ],
+    ['a record that is added to', 'const memo = {}; export function f(row) { Object.assign(memo, row); }', 'memo'],
+    [
+      'a record inside one that is added to',
+      'const kept = { rows: {} }; export function f(row) { Object.assign(kept.rows, row); }',
+      'kept',
+    ],
+    [
+      'a record without a prototype',
+      'const memo = Object.create(null); export function f(key, row) { memo[key] = row; }',
+      'memo',
+    ],
+    ['a store that is made elsewhere', 'const store = make(); export function f(row) { store.add(row); }', 'store'],
+    ['a record in a field', 'export class Feed { readonly #kept = { rows: [] }; }', 'Feed.#kept'],
     ['a cache in a closure', 'export function g() { const c = new Map(); return (k) => c.set(k, 1); }', 'c'],
     ['a field', 'export class Feed { #rows = new Map(); }', 'Feed.#rows'],
     ['a field that changes', 'export class Feed { latest = undefined; }', 'Feed.latest'],

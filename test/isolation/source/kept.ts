@@ -3,6 +3,11 @@ import { isNode, type Module, type Node, pathOf, walk } from './modules.ts';
 
 const storeTypes = /^(?:Map|Set|WeakMap|WeakSet|Array|WeakRef|AsyncLocalStorage|EventEmitter)$/;
 const changing = /^(?:set|add|delete|clear|push|pop|shift|unshift|splice|sort|reverse|fill|run|enterWith)$/;
+/** These change what they are given first. */
+const changingFirst =
+  /^(?:Object\.(?:assign|defineProperty|defineProperties|setPrototypeOf)|Reflect\.(?:set|defineProperty))$/;
+/** What these answer is still a part of the store. */
+const reaching = /^(?:get|at|find|findLast)$/;
 /** Functions given to these are over when the call is. */
 const atOnce =
   /^(?:map|flatMap|filter|forEach|some|every|find|findIndex|findLast|reduce|sort|toSorted|replace|replaceAll|from|fromEntries|transform|refine)$/;
@@ -11,8 +16,6 @@ const functions = /^(?:FunctionDeclaration|FunctionExpression|ArrowFunctionExpre
 interface Variable {
   readonly name: string;
   readonly home: Node | undefined;
-  readonly isVariable: boolean;
-  readonly isStore: boolean;
 }
 
 /** @returns names, each with the file: `src/a.ts: cache`, `src/a.ts: Pool.#clients` */
@@ -21,7 +24,7 @@ export function keptBy({ path, program }: Module): string[] {
   const variables: Variable[] = [];
   walk(program, (node, above) => {
     if (node.type === 'VariableDeclaration') variables.push(...declared(node, functionAround(above)));
-    if (node.type === 'PropertyDefinition' && (node.readonly !== true || isStore(node.value))) {
+    if (node.type === 'PropertyDefinition' && (node.readonly !== true || isStore(node.value) || isRecord(node.value))) {
       if (node.declare === true || node.type.startsWith('TSAbstract')) return;
       const owner = above.findLast(({ type }) => /^Class(?:Declaration|Expression)$/.test(type));
       found.add(`${path}: ${pathOf(owner?.id) || 'class'}.${pathOf(node.key)}`);
@@ -32,7 +35,7 @@ export function keptBy({ path, program }: Module): string[] {
     if (name === undefined) return;
     const inner = above.filter(({ type }) => functions.test(type));
     const variable = nearest(variables, name, inner);
-    if (!variable || !(variable.isVariable || variable.isStore)) return;
+    if (!variable) return;
     // What a function changes of its own ends with it; what an inner function changes may be called again.
     const between = inner.slice(variable.home === undefined ? 0 : inner.indexOf(variable.home) + 1);
     if (between.some((one) => !isOverAtOnce(one, above))) found.add(`${path}: ${name}`);
@@ -44,11 +47,9 @@ const functionAround = (above: readonly Node[]) => above.findLast(({ type }) => 
 
 function declared(node: Node, home: Node | undefined): Variable[] {
   const declarations = Array.isArray(node.declarations) ? node.declarations.filter(isNode) : [];
-  return declarations.flatMap(({ id, init }) => {
+  return declarations.flatMap(({ id }) => {
     const name = pathOf(id);
-    return name === ''
-      ? []
-      : [{ name, home, isVariable: node.kind !== 'const', isStore: isStore(init) || isRecord(init) }];
+    return name === '' ? [] : [{ name, home }];
   });
 }
 
@@ -68,19 +69,39 @@ function changedIn(node: Node): string | undefined {
     case 'UpdateExpression':
       return baseOf(node.argument);
     case 'CallExpression': {
-      const [base, method, ...rest] = pathOf(node.callee).split('.');
-      return method !== undefined && rest.length === 0 && changing.test(method) ? base : undefined;
+      const { callee } = node;
+      if (changingFirst.test(pathOf(callee)))
+        return baseOf(Array.isArray(node.arguments) ? node.arguments[0] : undefined);
+      if (!isNode(callee) || callee.type !== 'MemberExpression' || !changing.test(pathOf(callee.property)))
+        return undefined;
+      return baseOf(callee.object);
     }
     default:
       return undefined;
   }
 }
 
-/** `cache` of `cache[key] = …` and of `cache.key = …`. */
+/** `cache` of `cache[key] = …`, of `cache.a.b.set(…)` and of `cache.get(key)?.push(…)`. */
 function baseOf(target: unknown): string | undefined {
   if (!isNode(target)) return undefined;
-  if (target.type === 'Identifier') return pathOf(target);
-  return target.type === 'MemberExpression' ? baseOf(target.object) : undefined;
+  switch (target.type) {
+    case 'Identifier':
+      return pathOf(target);
+    case 'MemberExpression':
+      return baseOf(target.object);
+    case 'CallExpression': {
+      const { callee } = target;
+      const isReached = isNode(callee) && callee.type === 'MemberExpression' && reaching.test(pathOf(callee.property));
+      return isReached ? baseOf(callee.object) : undefined;
+    }
+    case 'ChainExpression':
+    case 'TSNonNullExpression':
+    case 'TSAsExpression':
+    case 'TSSatisfiesExpression':
+      return baseOf(target.expression);
+    default:
+      return undefined;
+  }
 }
 
 /** Of the variables of that name, the one of the innermost function around. */
