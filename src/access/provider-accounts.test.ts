@@ -115,3 +115,24 @@ test('a suspended account is refused', async () => {
   await statement(open.database.url, `update users set status = 'suspended' where id = '${body.id}'`);
   expect(await as(open, bearer)).toMatchObject({ status: 401, body: { detail: 'Invalid token' } });
 });
+
+test('one subject of two providers is two accounts', async () => {
+  const bearer = await token({ sub: 'auth0|twice' });
+  const first = (await as(open, bearer)).body.id;
+  // The server was told of another provider meanwhile.
+  await statement(
+    open.database.url,
+    `update users set external_issuer = 'https://other.example/' where id = '${first}'`,
+  );
+  const second = (await as(open, bearer)).body.id;
+  expect(second).not.toBe(first);
+  expect((await as(open, bearer)).body.id).toBe(second);
+});
+
+test('refusing one user’s tokens refuses nobody else’s', async () => {
+  const [leaves, stays] = [await token({ sub: 'auth0|leaves' }), await token({ sub: 'auth0|stays' })];
+  for (const bearer of [leaves, stays]) expect((await as(open, bearer)).status).toBe(200);
+  expect((await as(open, leaves, 'POST', '/api/auth/logout?all=true')).status).toBe(204);
+  expect((await as(open, leaves)).status).toBe(401);
+  expect((await as(open, stays)).status).toBe(200);
+});
