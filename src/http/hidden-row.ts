@@ -5,7 +5,7 @@ import type { UnauthorizedAccessWatch } from '../work/unauthorized-access.ts';
 import { callerIfKnown } from './authentication.ts';
 
 /** As many tasks as one request may change. What else it names is counted in the log, and looked into no further. */
-export const rowsMax = 100;
+const rowsMax = 100;
 const uuidForm = /^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** Most fields are named as the columns that refer to a row: git_branch_id is a row of project_git_branchs. */

@@ -1,5 +1,6 @@
 /** Every defect, in the order of the matrix. */
 import { accessMutants } from './access.ts';
+import { accountMutants } from './accounts.ts';
 import { coreMutants } from './core.ts';
 import { filterMutants } from './filter.ts';
 import type { Mutant } from './mutant.ts';
@@ -17,5 +18,6 @@ export const mutants: readonly Mutant[] = [
   ...filterMutants,
   ...productMutants,
   ...accessMutants,
+  ...accountMutants,
   ...rolloutMutants,
 ];

@@ -49,6 +49,25 @@ export const productMutants: readonly Mutant[] = [
     "if (this.#options.ownership.get(table)?.kind !== 'owned') throw new TypeError(`${table} is no owned table`);",
     '',
   ]),
+  inCode(
+    'I8',
+    'attempts by many operations at once are not looked into',
+    hiddenRow,
+    'src/http/routes/task-overview.ts',
+    ['        notFoundWithin(request, notFound);\n', ''],
+  ),
+  inCode('I8', 'attempts deep in a body are not looked into', hiddenRow, 'src/http/hidden-row.ts', [
+    '    if (holders.has(field)) return referencesIn(content, entity);\n',
+    '',
+  ]),
+  inCode('I8', 'an id in a field that is no column is not looked into', hiddenRow, 'src/http/hidden-row.ts', [
+    "  ['dependencies', 'tasks'] as const,\n",
+    '',
+  ]),
+  inCode('I8', 'a request may name so many rows that one is not looked into', hiddenRow, 'src/http/hidden-row.ts', [
+    'const rowsMax = 100;',
+    'const rowsMax = 20;',
+  ]),
   inCode('I8', 'answers may be kept where others share them', matrix, 'src/http/reply.ts', [
     "'private, no-store'",
     "'public, max-age=60'",
