@@ -25,6 +25,7 @@ const all = 'cardinality';
 const columns = `(
     select coalesce(jsonb_agg(jsonb_build_object(
       'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull,
+      'foldsText', exists (select from pg_collation l where l.oid = a.attcollation and not l.collisdeterministic),
       'default', pg_get_expr(d.adbin, d.adrelid), 'generated', a.attgenerated <> '', 'identity', a.attidentity <> ''
     ) order by a.attnum), '[]')
     from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum

@@ -13,6 +13,8 @@ export interface Column {
   readonly name: string;
   /** As format_type() has it: `uuid`, `character varying(40)`. */
   readonly type: string;
+  /** Its collation takes some texts for equal that are not the same. */
+  readonly foldsText: boolean;
   readonly notNull: boolean;
   /** The default as SQL, or null. For a generated column its expression. */
   readonly default: string | null;

@@ -29,7 +29,7 @@ export async function readColumnContents(
   const { rows } = await client.query<{ values: number; uuids: number; found: number[] }>(
     `select count(*)::float8 as values, count(ringfence_uuid.is)::float8 as uuids, array[${found.join(', ')}]::float8[] as found
      from (select ${identifier(column)} as itself, ${identifier(column)}::text as value from ${table.label} where ${identifier(column)} is not null limit $1) x
-     left join lateral (select true as is where x.value ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') ringfence_uuid on true`,
+     left join lateral (select true as is where x.value collate "C" ~* '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$') ringfence_uuid on true`,
     [rowsLookedAt],
   );
   const { values = 0, uuids = 0, found: counts = [] } = rows[0] ?? {};

@@ -78,12 +78,21 @@ const cases: Record<string, { users: string; values: string; named: Record<strin
       by_text: ['user_email text not null', 'lower(u.email::text)'],
     },
   },
+  'a text whose collation ignores case': {
+    users: 'login text collate public.caseless primary key, email text unique',
+    values: `'Ann' || n, 'P' || n || '@x'`,
+    named: {
+      by_login: ['owner text collate public.caseless not null references public.users', 'upper(u.login)'],
+      by_plain_login: ['login text collate public.caseless not null', 'lower(u.login)'],
+    },
+  },
 };
 
 test.each(Object.entries(cases))('users by %s', async (_, { users, values, named }) => {
   const add = (table: string, name: string) =>
     `insert into public.${table} select 100 + u.person, u.person, ${named[table]?.[1]} from public.users u where ${name}`;
   await client.query(`create extension citext schema public;
+    create collation public.caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
     create table public.users (person int not null, ${users});
     insert into public.users select n, ${values} from generate_series(1, 4) n`);
   for (const [table, [column]] of Object.entries(named)) {

@@ -1,5 +1,5 @@
 /** The user that a column names. Whichever column names him, and in whichever way, he comes out the same. */
-import { type Catalog, type ForeignKey, type Table, type TableLabel, tableOf } from './catalog.ts';
+import { type Catalog, type Column, type ForeignKey, type Table, type TableLabel, tableOf } from './catalog.ts';
 import { readColumnContents } from './column-contents.ts';
 import type { Context } from './decision-context.ts';
 import { type Finding, warn } from './finding.ts';
@@ -12,22 +12,26 @@ const isText = (type: string) => /^(text|character varying(\(\d+\))?)$/.test(typ
 const isCaseless = (type: string) => /(^|\.)citext$/.test(type);
 
 /** Equal values have one text, which an id can be made from. 1 and 1.0 are one numeric, Ann and ann one citext. */
-const haveOneText = (a: string, b: string) =>
-  [isInteger, isText, (type: string) => type === 'uuid'].some((kind) => kind(a) && kind(b));
+const haveOneText = (a: Column, b: Column) =>
+  !a.foldsText &&
+  !b.foldsText &&
+  [isInteger, isText, (type: string) => type === 'uuid'].some((kind) => kind(a.type) && kind(b.type));
 
-function typeOf(catalog: Catalog, label: TableLabel, name: string): string {
+function columnOf(catalog: Catalog, label: TableLabel, name: string): Column {
   const column = tableOf(catalog, label).columns.find((one) => one.name === name);
   if (!column) throw new Error(`${label} has no column ${name}`);
-  return column.type;
+  return column;
 }
+
+const typeOf = (catalog: Catalog, label: TableLabel, name: string) => columnOf(catalog, label, name).type;
 
 /** A foreign key may go to another unique column than the key, an e-mail: then the user is looked up by it. */
 export function ofForeignKey(catalog: Catalog, users: FoundUsers, table: Table, fk: ForeignKey): OwnerSource {
   const column = fk.columns[0] ?? '';
   const usersColumn = fk.referencedColumns[0] ?? users.id;
-  const [here, there] = [typeOf(catalog, table.label, column), typeOf(catalog, users.table, usersColumn)];
+  const [here, there] = [columnOf(catalog, table.label, column), columnOf(catalog, users.table, usersColumn)];
   if (usersColumn === users.id && haveOneText(here, there)) return ofUser(users, column);
-  return { kind: 'match', column, usersColumn, ignoreCase: isCaseless(here) || isCaseless(there) };
+  return { kind: 'match', column, usersColumn, ignoreCase: isCaseless(here.type) || isCaseless(there.type) };
 }
 
 /** A look-up by values that no foreign key compares. */
@@ -48,8 +52,8 @@ export function lookUpBy(
 /** A column without a foreign key: what is in it decides. */
 export async function byContents(context: Context, table: Table, column: string): Promise<OwnerSource> {
   const { catalog, users } = context;
-  const type = typeOf(catalog, table.label, column);
-  const isUuid = type === 'uuid';
+  const here = columnOf(catalog, table.label, column);
+  const isUuid = here.type === 'uuid';
   const asIs = { kind: 'uuid', column, isText: !isUuid } as const;
   const unique = users === null ? [] : [users.id, ...users.uniqueColumns];
   // Users whose key is a uuid, and have no other: there is nothing else that a uuid could be.
@@ -64,7 +68,7 @@ export async function byContents(context: Context, table: Table, column: string)
   const [best] = contents.matches.toSorted((a, b) => b.share - a.share);
   if (users !== null && best !== undefined && best.share >= 0.5) {
     const { lookUp, share } = best;
-    if (lookUp.usersColumn === users.id && isExact(lookUp, type, typeOf(catalog, users.table, users.id)))
+    if (lookUp.usersColumn === users.id && isExact(lookUp, here, columnOf(catalog, users.table, users.id)))
       return users.idKind === 'uuid' ? asIs : ofUser(users, column);
     if (share < 1) context.findings.push(unmatched(table, users, lookUp, share));
     return lookUp;
@@ -74,7 +78,7 @@ export async function byContents(context: Context, table: Table, column: string)
 }
 
 /** It was found by its text, or has no other. */
-const isExact = (lookUp: LookUp, here: string, there: string) => lookUp.as !== undefined || haveOneText(here, there);
+const isExact = (lookUp: LookUp, here: Column, there: Column) => lookUp.as !== undefined || haveOneText(here, there);
 
 function unmatched(table: Table, users: FoundUsers, { column, usersColumn }: LookUp, share: number): Finding {
   const percent = Math.round((1 - share) * 1000) / 10;

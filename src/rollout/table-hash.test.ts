@@ -200,6 +200,7 @@ function catalogOf(tables: Record<string, string[]>): Catalog {
       default: null,
       generated: false,
       identity: false,
+      foldsText: false,
     }));
     const none = { uniques: [], indexes: [], foreignKeys: [], exclusions: [], triggers: [], rules: [], policies: [] };
     const alone = {
