@@ -69,7 +69,7 @@ test('an owner who is no superuser goes to the last phase, back to the cut-over,
   const { findings } = await withConnection(url, 'test', (client) =>
     verifyDatabase(client, { ownership: plan.ownership, extras: plan.extras, reached: 'contract' }),
   );
-  expect(findings.filter(({ severity }) => severity !== 'pass')).toEqual([]);
+  expect(findings.filter(({ severity }) => severity !== 'pass').map(({ check }) => check)).toEqual(['statistics']);
   await rollbackPlan(url, plan, { to: null });
   expect(await constraints()).toEqual(before);
   expect(await membership()).toEqual([{ member: false }]);
