@@ -47,13 +47,9 @@ export class AccountRepository {
   }
 
   findByProvider(issuer: string, subject: string): Promise<Account | undefined> {
-    return this.#scope.first(
-      this.#accounts()
-        .where('external_issuer', '=', issuer)
-        .where('external_subject', '=', subject)
-        // As the index has it.
-        .where(sql`external_issuer || ' ' || external_subject`, '=', `${issuer} ${subject}`),
-    );
+    // As the unique index has it; an issuer, being a URL, has no blank in it.
+    const outside = sql`external_issuer || ' ' || external_subject`;
+    return this.#scope.first(this.#accounts().where(outside, '=', `${issuer} ${subject}`));
   }
 
   /** @returns false when the e-mail address or the outside identity has an account already */

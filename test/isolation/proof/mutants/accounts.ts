@@ -23,12 +23,12 @@ export const accountMutants: readonly Mutant[] = [
     'this.#accounts()',
   ]),
   inCode('I2', 'an outside subject is the same with every provider', providers, accounts, [
-    "this.#accounts().where('external_issuer', '=', issuer)",
-    'this.#accounts()',
+    "where(outside, '=', `${issuer} ${subject}`)",
+    "where('external_subject', '=', subject)",
   ]),
   inCode('I2', 'an outside provider has one account', providers, accounts, [
-    ".where('external_subject', '=', subject)",
-    '',
+    "where(outside, '=', `${issuer} ${subject}`)",
+    "where('external_issuer', '=', issuer)",
   ]),
   inCode('I3', 'who signs in is shown any account', suite, accounts, [
     "db.selectFrom('users').where('id', '=', id)",

@@ -41,8 +41,8 @@ export const productMutants: readonly Mutant[] = [
     'src/http/hidden-row.ts',
     ["app.addHook('onResponse', async (request, reply) => {", "app.addHook('onSend', async (request, reply) => {"],
     [
-      'for (const row of rowsNamed(request)) watch.look({ ...row, caller, method: request.method, route });',
-      'for (const row of rowsNamed(request)) watch.look({ ...row, caller, method: request.method, route });\n    await watch.drain();',
+      'for (const row of rows.slice(0, rowsMax)) watch.look({ ...row, caller, method: request.method, route });',
+      'for (const row of rows.slice(0, rowsMax)) watch.look({ ...row, caller, method: request.method, route });\n    await watch.drain();',
     ],
   ),
   inCode('I8', 'any table can be asked whether somebody has a row', hiddenRow, 'src/isolation/scope.ts', [
