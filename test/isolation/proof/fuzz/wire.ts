@@ -96,6 +96,8 @@ export class Wire {
   }
 
   #exchange(bytes: Uint8Array, method: string): Promise<Outcome> {
+    // One that the server closed between two requests tells nobody so again: the request would wait for ever.
+    if (this.#socket?.destroyed) this.close();
     this.#socket ??= connect(this.#address).setNoDelay(true);
     const socket = this.#socket;
     return new Promise((resolve) => {
