@@ -82,7 +82,7 @@ export const structureMutants: readonly Mutant[] = [
        $$ begin update labels set description = 'touched' where name = new.name and id <> new.id; return new; end $$;
      create trigger reach_across after insert on labels for each row execute function reach_across()`,
   ),
-  inDatabase('I8', 'an index on the id alone that answers users', plans, 'create index on tasks (id)'),
+  inDatabase('I8', 'an index on the id alone that answers users', closure, 'create index on tasks (id)'),
   inDatabase(
     'I10',
     'the index of a user’s list without its owner',
