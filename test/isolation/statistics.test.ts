@@ -95,5 +95,8 @@ test('it can fail: statistics as Postgres keeps them by itself', async () => {
     await onOwner(`alter table ${table} alter column ${column} set statistics -1`);
   }
   await onOwner('alter index uq_users_email alter column 1 set statistics -1; analyze tasks, users');
-  for (const kind of ['id', 'title', 'email', 'email in small letters']) expect(await differs(kind), kind).toBe(true);
+  // Postgres 15 does not look at those of an expression where a policy is in force.
+  const [{ version } = { version: 0 }] = await onOwner("select current_setting('server_version_num')::int as version");
+  const kinds = ['id', 'title', 'email', ...(version >= 180_000 ? ['email in small letters'] : [])];
+  for (const kind of kinds) expect(await differs(kind), kind).toBe(true);
 });

@@ -215,7 +215,8 @@ describe('what is opened is found by its name', () => {
   });
 });
 
-describe('what is well', () => {
+// Roles are the server's: another test (role-check.test.ts) gives the application's role one for a moment.
+describe('what is well', { retry: 3 }, () => {
   test.each([
     ['a function that runs as its caller', leak(''), 'drop function leak()'],
     ['a trigger that runs as who writes', trigger(''), 'drop function note() cascade'],
