@@ -85,8 +85,8 @@ installed || install
 flags=--disable-warning=ExperimentalWarning
 case $file in */src/cli.ts) flags="$flags --max-semi-space-size=4 --heap-growing-percent=20" ;; esac
 
-# What Node has made of the sources is kept: `apply` starts in 0.22 s instead of 0.46 and takes 85 MiB instead of 109, since
-# the compiler is not loaded. Whoever can write there can change the dependencies, too.
+# What Node has made of the sources is kept: the modules of `apply` load in 0.22 s instead of 0.46, and the process has 85 MiB
+# then instead of 109, since the compiler is not loaded. Whoever can write there can change the dependencies, too.
 if [ -z "${NODE_COMPILE_CACHE:-}" ] && [ -w "$root/node_modules" ]; then
   export NODE_COMPILE_CACHE="$root/node_modules/.cache/ringfence"
 fi
