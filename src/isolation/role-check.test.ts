@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { sql as sqlTag } from 'kysely';
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, statement, type TestDatabase } from '../../test/support/postgres.ts';
+import { holdServerRoles } from '../../test/support/server-roles.ts';
 import { testSecret } from '../../test/support/templates.ts';
 import { openIsolation } from '../database/isolation.ts';
 import { withOwner } from '../database/owner.ts';
@@ -11,6 +12,7 @@ import { deriveIdentityKey } from './identity.ts';
 import { acceptsIdentity, checkRole } from './role-check.ts';
 
 let database: TestDatabase;
+let letGo: () => Promise<void>;
 /** Roles belong to the whole server: names of our own, removed at the end. */
 const suffix = randomBytes(4).toString('hex');
 const role = `rc_login_${suffix}`;
@@ -21,6 +23,7 @@ let url: string;
 const sql = (text: string) => statement(database.url, text);
 
 beforeAll(async () => {
+  letGo = await holdServerRoles();
   database = await createDatabase('isolated');
   await withOwner(database.url, closeDatabase);
   await sql(`create role ${role} login password 'secret' in role ringfence_app`);
@@ -29,7 +32,7 @@ beforeAll(async () => {
   login.username = role;
   login.password = 'secret';
   url = login.href;
-});
+}, 60_000);
 afterEach(async () => {
   await sql(`alter role ${role} nosuperuser nobypassrls nocreaterole noreplication`);
   await sql(`revoke ${other} from ${role}; revoke ${between} from ${role}; revoke ${other} from ${between}`);
@@ -39,6 +42,7 @@ afterAll(async () => {
   await sql(`reassign owned by ${role}, ${other} to current_user; drop owned by ${role}, ${other}, ${between}`);
   await sql(`drop role ${role}, ${other}, ${between}`);
   await database.drop();
+  await letGo();
 });
 
 const faults = async () => (await checkRole(url, roleExpectations.app)).faults;

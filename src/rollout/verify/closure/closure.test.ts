@@ -2,6 +2,7 @@
 import pg from 'pg';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { createDatabase, type TestDatabase } from '../../../../test/support/postgres.ts';
+import { holdServerRoles } from '../../../../test/support/server-roles.ts';
 import { ownExtras, ownSchema } from '../../../database/own-rollout.ts';
 import { withOwner } from '../../../database/owner.ts';
 import { closeDatabase } from '../../../database/provision.ts';
@@ -10,10 +11,12 @@ import { readContext } from '../verify.ts';
 import { type Closure, closureCounts, closureFaults, closureNow, readClosure } from './closure.ts';
 
 let database: TestDatabase;
+let letGo: () => Promise<void>;
 let client: pg.Client;
 let context: Context;
 
 beforeAll(async () => {
+  letGo = await holdServerRoles();
   database = await createDatabase('isolated');
   await withOwner(database.url, closeDatabase);
   client = new pg.Client({ connectionString: database.url });
@@ -21,11 +24,12 @@ beforeAll(async () => {
   await client.connect();
   await client.query("set client_min_messages = 'error'");
   context = await read();
-});
+}, 60_000);
 
 afterAll(async () => {
   await client.end();
   await database.drop();
+  await letGo();
 });
 
 const read = () => readContext(client, { ownership: ownSchema, reached: 'contract', extras: ownExtras });
@@ -215,8 +219,7 @@ describe('what is opened is found by its name', () => {
   });
 });
 
-// Roles are the server's: another test (role-check.test.ts) gives the application's role one for a moment.
-describe('what is well', { retry: 3 }, () => {
+describe('what is well', () => {
   test.each([
     ['a function that runs as its caller', leak(''), 'drop function leak()'],
     ['a trigger that runs as who writes', trigger(''), 'drop function note() cascade'],
