@@ -379,6 +379,12 @@ describe('below the routes', () => {
     expect(JSON.parse(answer?.body ?? '')).toMatchObject({ status, request_id: expect.stringMatching(/./) });
   });
 
+  test('nothing follows a request for another protocol, so that no garbage waits for an answer', async () => {
+    const upgrade = 'GET /health HTTP/1.1\r\nhost: x\r\nconnection: upgrade, keep-alive\r\nupgrade: h2c\r\n\r\n';
+    const answers = await sendRaw(server.url, `${upgrade}GET nowhere HTTP/1.1\r\nhost: x\r\n\r\n`);
+    expect(answers).toMatchObject([{ status: 200, head: expect.stringMatching(/^connection: close$/im) }]);
+  });
+
   test('a request that never ends is given up with 408', async () => {
     // Node looks for late requests every 30 seconds unless it is told otherwise, which Fastify does not let us.
     const strict = createServer({ requestTimeout: 50, headersTimeout: 50, connectionsCheckingInterval: 20 });

@@ -29,6 +29,11 @@ export function registerProtocolChecks(app: FastifyInstance): void {
   // Node's own answer to an expectation that it does not know is an empty 417, which no log and no hook sees. It comes
   // here like any request and is refused below.
   app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
+  // Node reports no parser error on a connection whose last request named an Upgrade (Parser::Execute looks at
+  // parser_.upgrade, which an ignored one leaves set): what follows would wait for requestTimeout. So nothing follows.
+  app.server.prependListener('request', (request, response) => {
+    if (request.headers.upgrade !== undefined) response.setHeader('connection', 'close');
+  });
   app.addHook('onRequest', async ({ raw }) => {
     const fault = faultOfRequest(raw);
     if (fault) throw fault;
