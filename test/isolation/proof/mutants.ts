@@ -32,6 +32,7 @@ export const part: ProofPart = {
     const in_ = (kind: 'sql' | 'edits') => found.outcomes.filter(({ mutant }) => kind in mutant.made).length;
     return {
       figures: {
+        defects: found.outcomes.length,
         'defects in the database': in_('sql'),
         'defects in the code': in_('edits'),
         'noticed by a test': killed.length,

@@ -15,7 +15,7 @@ import { type Arrangement, arrangements } from './twin-worlds.ts';
 
 const sizes = {
   short: { cases: 9, steps: 50, crowd: 1_000, milliseconds: 150_000 },
-  full: { cases: 240, steps: 200, crowd: 1_000_000, milliseconds: 1_500_000 },
+  full: { cases: 160, steps: 200, crowd: 1_000_000, milliseconds: 1_500_000 },
 } as const;
 
 interface Size {
