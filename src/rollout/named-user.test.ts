@@ -116,6 +116,46 @@ test.each(Object.entries(cases))('users by %s', async (_, { users, values, named
     expect.soft(await owners(`public.${table}`), `${table}: ${named[table]?.[0]}`).toEqual(people);
 });
 
+test('few values that name a user are his nevertheless, and the others stay in quarantine', async () => {
+  await client.query(`create table public.users (id int primary key, email text not null unique);
+    create table public.notes (id int primary key, author text not null);
+    insert into public.users values (1, 'ann@x');
+    insert into public.notes values (1, 'ann@x'), (2, 'gone@x'), (3, 'gone as well')`);
+  const { plan, warnings } = await makePlan(client, config);
+  expect(warnings).toContainEqual(expect.objectContaining({ check: 'unmatched-owners', object: 'public.notes' }));
+  await applyPlan(database.url, plan, { until: 'owners' });
+  const { rows } = await client.query(
+    'select n.id, u.id as person from public.notes n left join public.users u using (user_id) order by n.id',
+  );
+  expect(rows).toEqual([
+    { id: 1, person: 1 },
+    { id: 2, person: null },
+    { id: 3, person: null },
+  ]);
+});
+
+/** Columns of a table without rows, and what they are taken for: by their type where that is enough. */
+const empty: readonly [string, string, string, Record<string, unknown> | null][] = [
+  ['id int primary key, email text unique', 'user_id', 'int', { kind: 'derive' }],
+  ['id int primary key, email text unique', 'user_email', 'text', null],
+  ['id int primary key, public_id uuid unique', 'user_id', 'uuid', { kind: 'match', usersColumn: 'public_id' }],
+  ['id uuid primary key, public_id uuid unique', 'user_id', 'uuid', null],
+  ['id uuid primary key', 'owner', 'text', { kind: 'uuid', isText: true }],
+  ['id uuid primary key, email text unique', 'owner', 'text', null],
+];
+
+test.each(empty)('users (%s), and a column %s %s that holds nothing yet', async (users, column, type, source) => {
+  await client.query(`create table public.users (${users});
+    create table public.notes (id int primary key, ${column} ${type} not null)`);
+  const made = makePlan(client, config);
+  if (source === null) {
+    await expect(made).rejects.toThrow(`public.notes: ${column} holds nothing yet`);
+    return;
+  }
+  const notes = (await made).plan.ownership.owned.find(({ table }) => table === 'public.notes');
+  expect(notes?.sources).toEqual([expect.objectContaining(source)]);
+});
+
 test('a reference by citext to what is owned is refused', async () => {
   await client.query(`create extension citext schema public;
     create table public.documents (code public.citext primary key, user_id uuid not null);

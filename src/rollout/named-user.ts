@@ -2,7 +2,7 @@
 import { type Catalog, type Column, type ForeignKey, type Table, type TableLabel, tableOf } from './catalog.ts';
 import { readColumnContents } from './column-contents.ts';
 import type { Context } from './decision-context.ts';
-import { type Finding, warn } from './finding.ts';
+import { type Finding, fail, warn } from './finding.ts';
 import type { LookUp, OwnerSource } from './ownership.ts';
 import { type FoundUsers, ofUser } from './users-table.ts';
 
@@ -65,20 +65,40 @@ export async function byContents(context: Context, table: Table, column: string)
       ? []
       : unique.map((usersColumn) => lookUpBy(catalog, users, table, { column, usersColumn, ignoreCase: false }));
   const contents = await readColumnContents(context.client, table, column, users, lookUps);
-  const [best] = contents.matches.toSorted((a, b) => b.share - a.share);
-  if (users !== null && best !== undefined && best.share >= 0.5) {
-    const { lookUp, share } = best;
-    if (lookUp.usersColumn === users.id && isExact(lookUp, here, columnOf(catalog, users.table, users.id)))
+  if (users !== null) {
+    const [best] = contents.matches.toSorted((a, b) => b.share - a.share);
+    const [able, ...others] = ableToHold(catalog, users, here, lookUps);
+    const lookUp = best !== undefined && best.share > 0 ? best.lookUp : contents.values === 0 ? able : undefined;
+    if (contents.values === 0 && others.length > 0) context.findings.push(nothingToGoBy(table, users, column));
+    if (lookUp?.usersColumn === users.id && isExact(lookUp, here, columnOf(catalog, users.table, users.id)))
       return users.idKind === 'uuid' ? asIs : ofUser(users, column);
-    if (share < 1) context.findings.push(unmatched(table, users, lookUp, share));
-    return lookUp;
+    if (best !== undefined && best.share > 0 && best.share < 1)
+      context.findings.push(unmatched(table, users, best.lookUp, best.share));
+    if (lookUp !== undefined) return lookUp;
   }
   if (isUuid || (contents.values > 0 && contents.uuids === 1)) return asIs;
   return { kind: 'derive', column, namespace: users?.table ?? 'owner' };
 }
 
+/** Before anything is in a column: what the old application may write there. */
+function ableToHold(catalog: Catalog, users: FoundUsers, here: Column, lookUps: readonly LookUp[]): readonly LookUp[] {
+  const alike = lookUps.filter(({ as }) => as === undefined);
+  if (!isText(here.type) && alike.length > 0) return alike;
+  const isTextThere = ({ usersColumn }: LookUp) => isText(typeOf(catalog, users.table, usersColumn));
+  return isText(here.type) ? lookUps : lookUps.filter(isTextThere);
+}
+
 /** It was found by its text, or has no other. */
 const isExact = (lookUp: LookUp, here: Column, there: Column) => lookUp.as !== undefined || haveOneText(here, there);
+
+function nothingToGoBy(table: Table, users: FoundUsers, column: string): Finding {
+  return fail(
+    'empty-owner-column',
+    table.label,
+    `${column} holds nothing yet that would tell which column of ${users.table} it names.`,
+    `Say it in the configuration: "owner": { "column": "${column}", "matches": … }, or give it a foreign key.`,
+  );
+}
 
 function unmatched(table: Table, users: FoundUsers, { column, usersColumn }: LookUp, share: number): Finding {
   const percent = Math.round((1 - share) * 1000) / 10;
