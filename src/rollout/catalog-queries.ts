@@ -24,11 +24,22 @@ const all = 'cardinality';
 
 const columns = `(
     select coalesce(jsonb_agg(jsonb_build_object(
-      'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'notNull', a.attnotnull,
+      'name', a.attname, 'type', format_type(a.atttypid, a.atttypmod), 'baseType', format_type(b.oid, null),
+      'foreignType', b.typtype = 'b' and b.typnamespace <> 'pg_catalog'::regnamespace
+        and b.typsubscript <> 'pg_catalog.array_subscript_handler'::regproc,
+      'notNull', a.attnotnull,
       'foldsText', exists (select from pg_collation l where l.oid = a.attcollation and not l.collisdeterministic),
       'default', pg_get_expr(d.adbin, d.adrelid), 'generated', a.attgenerated <> '', 'identity', a.attidentity <> ''
     ) order by a.attnum), '[]')
     from pg_attribute a left join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
+    cross join lateral (
+      with recursive below as (
+        select a.atttypid as oid
+        union all
+        select t.typbasetype from below join pg_type t on t.oid = below.oid where t.typtype = 'd'
+      )
+      select t.* from below join pg_type t on t.oid = below.oid where t.typtype <> 'd'
+    ) b
     where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
   )`;
 

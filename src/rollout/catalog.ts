@@ -13,6 +13,10 @@ export interface Column {
   readonly name: string;
   /** As format_type() has it: `uuid`, `character varying(40)`. */
   readonly type: string;
+  /** The same below a domain, without a length. */
+  readonly baseType: string;
+  /** It is compared by operators that are not Postgres' own: a base type of an extension, below a domain as well. */
+  readonly foreignType: boolean;
   /** Its collation takes some texts for equal that are not the same. */
   readonly foldsText: boolean;
   readonly notNull: boolean;

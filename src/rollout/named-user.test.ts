@@ -78,6 +78,14 @@ const cases: Record<string, { users: string; values: string; named: Record<strin
       by_text: ['user_email text not null', 'lower(u.email::text)'],
     },
   },
+  'a domain of citext': {
+    users: 'id int primary key, email public.address not null unique',
+    values: `n, 'P' || n || '@x'`,
+    named: {
+      by_email: ['user_email public.address not null references public.users (email)', 'lower(u.email::text)'],
+      by_text: ['user_email text not null', 'upper(u.email::text)'],
+    },
+  },
   'a text whose collation ignores case': {
     users: 'login text collate public.caseless primary key, email text unique',
     values: `'Ann' || n, 'P' || n || '@x'`,
@@ -92,6 +100,7 @@ test.each(Object.entries(cases))('users by %s', async (_, { users, values, named
   const add = (table: string, name: string) =>
     `insert into public.${table} select 100 + u.person, u.person, ${named[table]?.[1]} from public.users u where ${name}`;
   await client.query(`create extension citext schema public;
+    create domain public.address as public.citext check (value like '%@%');
     create collation public.caseless (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
     create table public.users (person int not null, ${users});
     insert into public.users select n, ${values} from generate_series(1, 4) n`);
@@ -159,6 +168,10 @@ test.each(empty)('users (%s), and a column %s %s that holds nothing yet', async 
 test('a reference by citext to what is owned is refused', async () => {
   await client.query(`create extension citext schema public;
     create table public.documents (code public.citext primary key, user_id uuid not null);
-    create table public.notes (id int primary key, code public.citext not null references public.documents)`);
+    create table public.notes (id int primary key, code public.citext not null references public.documents);
+    create domain public.short as public.citext; create domain public.code as public.short;
+    create table public.books (code public.code primary key, user_id uuid not null);
+    create table public.marks (id int primary key, code public.code not null references public.books)`);
   await expect(makePlan(client, config)).rejects.toThrow('public.notes: notes_code_fkey goes by a citext');
+  await expect(makePlan(client, config)).rejects.toThrow('public.marks: marks_code_fkey goes by a citext');
 });

@@ -9,7 +9,7 @@ import { type FoundUsers, ofUser } from './users-table.ts';
 const isInteger = (type: string) => /^(smallint|integer|bigint)$/.test(type);
 const isNumber = (type: string) => isInteger(type) || /^(numeric(\([\d,-]+\))?|real|double precision)$/.test(type);
 const isText = (type: string) => /^(text|character varying(\(\d+\))?)$/.test(type);
-const isCaseless = (type: string) => /(^|\.)citext$/.test(type);
+export const isCaseless = ({ baseType }: Column) => /(^|\.)citext$/.test(baseType);
 
 /** Equal values have one text, which an id can be made from. 1 and 1.0 are one numeric, Ann and ann one citext. */
 const haveOneText = (a: Column, b: Column) =>
@@ -17,7 +17,7 @@ const haveOneText = (a: Column, b: Column) =>
   !b.foldsText &&
   [isInteger, isText, (type: string) => type === 'uuid'].some((kind) => kind(a.type) && kind(b.type));
 
-function columnOf(catalog: Catalog, label: TableLabel, name: string): Column {
+export function columnOf(catalog: Catalog, label: TableLabel, name: string): Column {
   const column = tableOf(catalog, label).columns.find((one) => one.name === name);
   if (!column) throw new Error(`${label} has no column ${name}`);
   return column;
@@ -31,7 +31,7 @@ export function ofForeignKey(catalog: Catalog, users: FoundUsers, table: Table, 
   const usersColumn = fk.referencedColumns[0] ?? users.id;
   const [here, there] = [columnOf(catalog, table.label, column), columnOf(catalog, users.table, usersColumn)];
   if (usersColumn === users.id && haveOneText(here, there)) return ofUser(users, column);
-  return { kind: 'match', column, usersColumn, ignoreCase: isCaseless(here.type) || isCaseless(there.type) };
+  return { kind: 'match', column, usersColumn, ignoreCase: isCaseless(here) || isCaseless(there) };
 }
 
 /** A look-up by values that no foreign key compares. */
@@ -41,12 +41,12 @@ export function lookUpBy(
   table: Table,
   { column, usersColumn, ignoreCase }: Omit<LookUp, 'kind' | 'as'>,
 ): LookUp {
-  const [here, there] = [typeOf(catalog, table.label, column), typeOf(catalog, users.table, usersColumn)];
+  const [here, there] = [columnOf(catalog, table.label, column), columnOf(catalog, users.table, usersColumn)];
   const source = { kind: 'match', column, usersColumn, ignoreCase } as const;
   if (ignoreCase || isCaseless(here) || isCaseless(there)) return { ...source, ignoreCase: true };
-  const alike = [isNumber, isText].some((kind) => kind(here) && kind(there));
-  if (here === there || alike) return source;
-  return { ...source, as: there === 'uuid' ? 'uuid' : 'text' };
+  const alike = [isNumber, isText].some((kind) => kind(here.type) && kind(there.type));
+  if (here.type === there.type || alike) return source;
+  return { ...source, as: there.type === 'uuid' ? 'uuid' : 'text' };
 }
 
 /** A column without a foreign key: what is in it decides. */

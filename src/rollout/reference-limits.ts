@@ -1,27 +1,49 @@
 /** References that the owner cannot be put into. */
 import { type Catalog, type ForeignKey, type Table, tableOf } from './catalog.ts';
 import { type Finding, fail } from './finding.ts';
+import { columnOf, isCaseless } from './named-user.ts';
 import type { OwnedTable, Ownership } from './ownership.ts';
 import { uniqueIndexes } from './steps/keys.ts';
 
-/** Our statements see no schema but Postgres' own, where a citext is compared as a text is: its parent is not found. */
-export function caselessReferences(catalog: Catalog, owned: OwnedTable, table: Table): Finding[] {
-  const isCaseless = (label: string, name: string) =>
-    tableOf(catalog, label).columns.some((column) => column.name === name && /(^|\.)citext$/.test(column.type));
-  return owned.references
-    .filter(
-      (reference) =>
-        reference.columns.some((name) => isCaseless(table.label, name)) ||
-        reference.referencedColumns.some((name) => isCaseless(reference.table, name)),
-    )
-    .map((reference) =>
-      fail(
-        'citext-reference',
-        owned.table,
-        `${reference.name} goes by a citext, whose values are equal in more than one spelling.`,
-        'Make the columns text that is kept in one spelling, or refer by a number.',
-      ),
-    );
+/**
+ * Our statements see no schema but Postgres' own, where types of extensions have no operators: a citext is compared as a
+ * text is, so that its parent is not found, and with others our triggers, and so the old application's writes, fail.
+ */
+export function foreignTypes(catalog: Catalog, { users }: Ownership, owned: OwnedTable, table: Table): Finding[] {
+  const compared = owned.references.flatMap(({ name, columns, table: parent, referencedColumns }) => [
+    ...columns.map((column) => ({ by: name, found: columnOf(catalog, table.label, column) })),
+    ...referencedColumns.map((column) => ({ by: name, found: columnOf(catalog, parent, column) })),
+  ]);
+  const lookedUp = owned.sources.flatMap((source) =>
+    source.kind === 'match' && !source.ignoreCase && source.as === undefined && users !== null
+      ? [
+          { by: source.column, found: columnOf(catalog, table.label, source.column) },
+          { by: source.column, found: columnOf(catalog, users.table, source.usersColumn) },
+        ]
+      : [],
+  );
+  // Rows that come before their parents are found again by their key; a citext's is the same text then.
+  const again = owned.references.length === 0 ? [] : owned.key.map((column) => columnOf(catalog, table.label, column));
+  const ofKey = again
+    .filter((column) => !isCaseless(column))
+    .map((found) => ({ by: table.primaryKey?.name ?? found.name, found }));
+  const foreign = [...compared, ...lookedUp, ...ofKey].filter(({ found }) => found.foreignType);
+  const named = new Map(foreign.map((one) => [one.by, one]));
+  return [...named.values()].map(({ by, found }) =>
+    isCaseless(found)
+      ? fail(
+          'citext-reference',
+          owned.table,
+          `${by} goes by a citext, whose values are equal in more than one spelling.`,
+          'Make the columns text that is kept in one spelling, or refer by a number.',
+        )
+      : fail(
+          'foreign-type',
+          owned.table,
+          `${by} goes by ${found.name} of type ${found.baseType}, whose operators are not Postgres' own: the rollout's statements and triggers could not compare it.`,
+          "Make the columns of a type of Postgres' own, text for instance, or refer by a number.",
+        ),
+  );
 }
 
 /**

@@ -201,6 +201,8 @@ function catalogOf(tables: Record<string, string[]>): Catalog {
       generated: false,
       identity: false,
       foldsText: false,
+      baseType: 'text',
+      foreignType: false,
     }));
     const none = { uniques: [], indexes: [], foreignKeys: [], exclusions: [], triggers: [], rules: [], policies: [] };
     const alone = {

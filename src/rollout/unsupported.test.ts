@@ -75,6 +75,23 @@ test('columns whose type is an owned row, which could get no further column', as
   expect(await refusals('alter table history drop was, drop all_of')).toEqual([]);
 });
 
+test('references and keys of types that our statements cannot compare', async () => {
+  expect(
+    await refusals(
+      `create extension ltree schema public;
+      create type public.state as enum ('open');
+      create table folders (path ltree primary key, user_id uuid not null);
+      create table files (id int primary key, folder ltree not null references folders);
+      create table states (at ltree, project_id int references projects, primary key (at));
+      create table fine (id state[] primary key, at ltree, project_id int references projects)`,
+    ),
+  ).toEqual([
+    expect.stringMatching(/^public\.files: files_folder_fkey goes by path of type public\.ltree/),
+    expect.stringMatching(/^public\.states: states_pkey goes by at of type public\.ltree/),
+  ]);
+  await statement(database.url, 'drop table files, states; drop extension ltree cascade');
+});
+
 test('a table made of a type', async () => {
   expect(
     await refusals(`create type form as (id int, project_id int);

@@ -5,7 +5,7 @@ import { type Finding, fail, warn } from './finding.ts';
 import { identifier } from './identifier.ts';
 import { missesNames, missesNamesText } from './own-triggers.ts';
 import type { OwnedTable, Ownership } from './ownership.ts';
-import { caselessReferences, pastTheOwner } from './reference-limits.ts';
+import { foreignTypes, pastTheOwner } from './reference-limits.ts';
 import { uniqueIndexes } from './steps/keys.ts';
 import { takenNames } from './taken-names.ts';
 
@@ -16,7 +16,7 @@ export function unsupported(catalog: Catalog, ownership: Ownership): Finding[] {
       ...ofTable(catalog, owned, table),
       ...ofKeys(owned, table),
       ...ofReferences(owned, table),
-      ...caselessReferences(catalog, owned, table),
+      ...foreignTypes(catalog, ownership, owned, table),
       ...takenNames(catalog, owned, table),
       ...toAccounts(ownership, owned, table),
       ...ofTriggers(catalog, owned, table),
