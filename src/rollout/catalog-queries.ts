@@ -54,7 +54,10 @@ const keys = (kind: 'p' | 'u') => `(
 
 const indexes = `(
     select coalesce(jsonb_agg(jsonb_build_object(
-      'name', ic.relname, 'columns', ${columnNames('i.indrelid', 'i.indkey', 'i.indnkeyatts')},
+      'name', ic.relname, 'label', i.indexrelid::regclass,
+      'partOf', (select coalesce(jsonb_agg(p.relid::regclass), '[]') from pg_partition_ancestors(i.indexrelid) p
+        where p.relid <> i.indexrelid),
+      'nullsNotDistinct', i.indnullsnotdistinct, 'columns', ${columnNames('i.indrelid', 'i.indkey', 'i.indnkeyatts')},
       'unique', i.indisunique, 'valid', i.indisvalid, 'partial', i.indpred is not null,
       'constraint', (
         select k.conname from pg_constraint k
@@ -132,13 +135,23 @@ const below = (expression: string) => `(
     where t.relid <> c.oid
   )`;
 
+/** Also in an array, a domain or a composite type, to any depth. */
 const usedAsType = `(
+    with recursive used as (
+      select t.oid from pg_type t where t.oid = c.reltype
+      union
+      select coalesce(x.oid, k.reltype)
+      from used
+      join pg_depend d on d.refclassid = 'pg_type'::regclass and d.refobjid = used.oid
+      left join pg_type x on d.classid = 'pg_type'::regclass and x.oid = d.objid
+      left join pg_class k on d.classid = 'pg_class'::regclass and k.oid = d.objid and k.relkind = 'c'
+      where x.oid is not null or k.oid is not null
+    )
     select coalesce(jsonb_agg(format('%s.%I', u.oid::regclass, a.attname) order by u.relname, a.attname), '[]')
-    from pg_type t
-    join pg_depend d on d.refclassid = 'pg_type'::regclass and d.refobjid in (t.oid, t.typarray) and d.classid = 'pg_class'::regclass
+    from used
+    join pg_depend d on d.refclassid = 'pg_type'::regclass and d.refobjid = used.oid and d.classid = 'pg_class'::regclass
     join pg_class u on u.oid = d.objid and u.relkind in ('r', 'p', 'm')
     join pg_attribute a on a.attrelid = u.oid and a.attnum = d.objsubid and not a.attisdropped
-    where t.oid = c.reltype
   )`;
 
 const published = `(
@@ -164,6 +177,7 @@ select c.oid, n.nspname::text as schema, c.relname::text as name,
   ${foreignKeys} as "foreignKeys",
   (select coalesce(jsonb_agg(k.conname order by k.conname), '[]') from pg_constraint k
     where k.conrelid = c.oid and k.contype = 'x') as exclusions,
+  (select coalesce(jsonb_agg(k.conname order by k.conname), '[]') from pg_constraint k where k.conrelid = c.oid) as constraints,
   ${triggers} as triggers,
   (select coalesce(jsonb_agg(r.rulename order by r.rulename), '[]') from pg_rewrite r where r.ev_class = c.oid) as rules,
   ${policies} as policies,

@@ -38,6 +38,11 @@ export interface Key {
 
 export interface Index {
   readonly name: string;
+  /** With its schema, as a table's. */
+  readonly label: string;
+  /** Indexes of partitioned tables that this is a part of, by their labels. */
+  readonly partOf: readonly string[];
+  readonly nullsNotDistinct: boolean;
   /** Names of the key columns, null where an expression stands. */
   readonly columns: readonly (string | null)[];
   readonly unique: boolean;
@@ -117,7 +122,7 @@ export interface Table {
   readonly mayAlter: boolean;
   /** Made of a composite type. */
   readonly typed: boolean;
-  /** Stored columns whose type is this table's row, or an array of it. */
+  /** Stored columns whose type is this table's row, or made of it. */
   readonly usedAsType: readonly string[];
   /** Publications of its changes or deletions that name their columns. */
   readonly published: readonly { readonly publication: string; readonly columns: readonly string[] }[];
@@ -127,6 +132,8 @@ export interface Table {
   readonly indexes: readonly Index[];
   readonly foreignKeys: readonly ForeignKey[];
   readonly exclusions: readonly string[];
+  /** Names of all its constraints, of whatever kind. */
+  readonly constraints: readonly string[];
   readonly triggers: readonly Trigger[];
   readonly rules: readonly string[];
   readonly policies: readonly Policy[];

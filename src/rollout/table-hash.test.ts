@@ -204,7 +204,16 @@ function catalogOf(tables: Record<string, string[]>): Catalog {
       baseType: 'text',
       foreignType: false,
     }));
-    const none = { uniques: [], indexes: [], foreignKeys: [], exclusions: [], triggers: [], rules: [], policies: [] };
+    const none = {
+      uniques: [],
+      indexes: [],
+      foreignKeys: [],
+      exclusions: [],
+      constraints: [],
+      triggers: [],
+      rules: [],
+      policies: [],
+    };
     const alone = {
       mayAlter: true,
       typed: false,

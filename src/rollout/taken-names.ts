@@ -10,7 +10,7 @@ export function takenNames(catalog: Catalog, owned: OwnedTable, table: Table): F
   const column = !owned.adopted && table.columns.some(({ name }) => name === owned.ownerColumn);
   const constraints = owned.references
     .map((reference) => withOwner(reference.name))
-    .filter((name) => table.foreignKeys.some((fk) => fk.name === name));
+    .filter((name) => table.constraints.includes(name));
   return [...(column ? [owned.ownerColumn] : []), ...takenIndexes(catalog, owned, table), ...constraints].map((name) =>
     fail('name-taken', owned.table, `${name} is there already, and the rollout needs the name.`, 'Rename it first.'),
   );

@@ -75,6 +75,38 @@ test('columns whose type is an owned row, which could get no further column', as
   expect(await refusals('alter table history drop was, drop all_of')).toEqual([]);
 });
 
+test('and those made of such a type, to any depth', async () => {
+  expect(
+    await refusals(
+      `create type was as (project projects, at int);
+      create domain moments as was[];
+      create type whole as (told moments);
+      create table history (id int primary key, user_id uuid not null, seen whole)`,
+    ),
+  ).toEqual([expect.stringMatching(/^public\.projects: public\.history\.seen has its rows as a type/)]);
+  expect(await failures('row-type')).toEqual(['public.projects']);
+});
+
+test('keys and references that Postgres 18 brought', async (context) => {
+  const version = await withConnection(
+    database.url,
+    'test',
+    async (client) => (await readCatalog(client)).serverVersion,
+  );
+  if (version < 180_000) context.skip('this Postgres has no NOT ENFORCED reference and no key WITHOUT OVERLAPS');
+  expect(
+    await refusals(
+      `create extension btree_gist schema public;
+      create table stays (id int, during daterange, user_id uuid not null, primary key (id, during without overlaps));
+      create table tasks (id int primary key, project_id int constraint loose references projects not enforced)`,
+    ),
+  ).toEqual([
+    expect.stringMatching(/^public\.stays: stays_pkey is a key WITHOUT OVERLAPS/),
+    expect.stringMatching(/^public\.tasks: loose is NOT ENFORCED/),
+  ]);
+  expect(await refusals('drop table stays; alter table tasks alter constraint loose enforced')).toEqual([]);
+});
+
 test('references and keys of types that our statements cannot compare', async () => {
   expect(
     await refusals(

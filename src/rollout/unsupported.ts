@@ -148,6 +148,17 @@ function ofKeys(owned: OwnedTable, table: Table): Finding[] {
       ),
     );
   }
+  for (const key of [table.primaryKey, ...table.uniques]) {
+    if (!/ WITHOUT OVERLAPS\)/.test(key?.definition ?? '')) continue;
+    findings.push(
+      fail(
+        'temporal-key',
+        owned.table,
+        `${key?.name} is a key WITHOUT OVERLAPS, whose index cannot be built concurrently as a unique one.`,
+        'Make it an exclusion constraint, or declare the table "ignored".',
+      ),
+    );
+  }
   for (const name of table.exclusions) {
     findings.push(
       warn(
@@ -186,6 +197,16 @@ function ofReferences(owned: OwnedTable, table: Table): Finding[] {
             owned.table,
             `${fk.name} is emptied ON UPDATE, which would empty the owner as well.`,
             'Make it ON UPDATE CASCADE or NO ACTION first.',
+          ),
+        ];
+      }
+      if (fk.definition.endsWith(' NOT ENFORCED')) {
+        return [
+          fail(
+            'not-enforced',
+            owned.table,
+            `${fk.name} is NOT ENFORCED, so that rows may name a parent that is not there; with the owner in it it would be.`,
+            `alter table ${table.label} alter constraint ${identifier(fk.name)} enforced, or drop it.`,
           ),
         ];
       }

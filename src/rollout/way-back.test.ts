@@ -78,6 +78,12 @@ test.each([
     'create index ringfence_old_projects_pkey on public.projects (name)',
     'ringfence_old_projects_pkey',
   ],
+  [
+    'a check',
+    `create table public.tasks (id int primary key, project_id int,
+     constraint belongs foreign key (project_id) references public.projects, constraint ringfence_belongs check (id > 0))`,
+    'ringfence_belongs',
+  ],
   ['the owner', 'alter table public.projects add user_id text, add ringfence_user_id text', 'ringfence_user_id'],
 ])('%s that has the name of what a swap needs is refused', async (_, statement, name) => {
   await client.query(statement);
@@ -171,4 +177,39 @@ test('however the database is set up', async () => {
   await thereAndBack(async () => {
     expect(await definitions('public.projects')).toEqual(['(user_id, id)', '(user_id, name) WHERE (owner_id > 0)']);
   });
+});
+
+test('a partitioned table may have two unique indexes over the same columns', async () => {
+  await client.query(`
+    create table public.tasks (id int, project_id int not null references public.projects, code text, done boolean not null,
+      primary key (id, done)) partition by list (done);
+    create table public.open_tasks partition of public.tasks for values in (false);
+    create unique index tasks_named on public.tasks (done, code) where code > 'm';
+    create unique index tasks_coded on public.tasks (done, code) where code < 'm';
+    insert into public.tasks select n, 1 + n % 20, case when n % 2 = 0 then 'n' else 'c' end || n, false from generate_series(1, 100) n`);
+  await thereAndBack(async () => {
+    expect(await definitions('public.open_tasks')).toEqual([
+      "(user_id, done, code) WHERE (code < 'm'::text)",
+      "(user_id, done, code) WHERE (code > 'm'::text)",
+      '(user_id, id, done)',
+    ]);
+  });
+});
+
+test('rows of two users without a value, where NULLS are NOT DISTINCT, are in the way, and set aside on demand', async () => {
+  await client.query(`
+    create table public.tasks (id int primary key, owner_id int not null references public.users, code text unique nulls not distinct);
+    insert into public.tasks values (1, 1, 'c1'), (2, 2, null)`);
+  const { plan } = await makePlan(client, config);
+  await applyPlan(database.url, plan, { until: 'contract' });
+  // Nobody is bound by policies for a moment: this is who gives rows.
+  await client.query(`alter table public.tasks disable row level security;
+    insert into public.tasks (id, owner_id, user_id) select 3, owner_id, user_id from public.tasks where id = 1;
+    alter table public.tasks enable row level security`);
+  const back = (acceptDataLoss: boolean) => rollbackPlan(database.url, plan, { to: null, acceptDataLoss });
+  await expect(back(false)).rejects.toThrow('public.tasks: 2 users have a row with (code) = (null)');
+  expect(await back(true)).toMatchObject({ displaced: 1 });
+  const { rows } = await client.query('select id from public.tasks order by id');
+  expect(rows).toHaveLength(2);
+  expect(rows[0]).toEqual({ id: 1 });
 });

@@ -18,6 +18,7 @@ const measured: Table = {
   indexes: [],
   foreignKeys: [],
   exclusions: [],
+  constraints: [],
   triggers: [],
   rules: [],
   policies: [],

@@ -1,6 +1,7 @@
 /** A query that must find nothing. */
 import { problem } from '../../errors.ts';
 import { changeAllRows, readAllRows } from '../all-rows.ts';
+import type { Connection } from '../connection.ts';
 import type { Action } from '../plan.ts';
 import type { StepRun } from './step-run.ts';
 
@@ -41,8 +42,17 @@ export async function runCheck(run: StepRun, { query, remedy, orElse }: CheckAct
 async function setAside(run: StepRun, statements: readonly string[]): Promise<void> {
   const { client } = run;
   await changeAllRows(client, async () => {
-    let displaced = 0;
-    for (const statement of statements) displaced += (await client.query(statement)).rowCount ?? 0;
+    const before = await keptAside(client);
+    for (const statement of statements) await client.query(statement);
+    const displaced = (await keptAside(client)) - before;
     await run.finish(client, { displaced });
   });
+}
+
+/** Whole rows; of one that stays and whose reference Postgres empties a copy is kept as well. */
+async function keptAside(client: Connection): Promise<number> {
+  const { rows } = await client.query<{ count: number }>(
+    "select count(*)::int as count from ringfence_rollout.displaced_rows where table_name not like '% was emptied'",
+  );
+  return rows[0]?.count ?? 0;
 }

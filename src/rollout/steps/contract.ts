@@ -329,8 +329,11 @@ export function collisions(context: PlanContext): Step {
 function collision({ table, index }: UniqueKey): string {
   const columns = index.columns.flatMap((column) => column ?? []);
   const list = columns.map((column) => `t.${identifier(column)}`).join(', ');
-  const known = columns.map((column) => `t.${identifier(column)} is not null`).join(' and ');
+  // NULLS NOT DISTINCT: null is a value like others.
+  const nulls = index.nullsNotDistinct;
+  const shown = nulls ? columns.map((column) => `coalesce(t.${identifier(column)}::text, 'null')`).join(', ') : list;
+  const known = nulls ? 'true' : columns.map((column) => `t.${identifier(column)} is not null`).join(' and ');
   const users = `count(distinct t.${identifier(table.ownerColumn)})`;
-  return `(select format('%s: %s users have a row with (%s) = (%s)', ${literal(table.table)}, ${users}, ${literal(columns.join(', '))}, concat_ws(', ', ${list})) as fault
+  return `(select format('%s: %s users have a row with (%s) = (%s)', ${literal(table.table)}, ${users}, ${literal(columns.join(', '))}, concat_ws(', ', ${shown})) as fault
 from ${table.table} t where ${known} group by ${list} having count(*) > 1)`;
 }

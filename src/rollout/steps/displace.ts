@@ -57,19 +57,28 @@ const isDisplaced = (table: OwnedTable, alias: string) =>
 /** Of rows with one key the one stays that something hangs on, else the first owner's. */
 function losers({ table, index }: UniqueKey, bonds: readonly Bond[]): string {
   const columns = index.columns.flatMap((column) => (column === null ? [] : [identifier(column)]));
+  const list = (alias: string) => columns.map((column) => `${alias}.${column}`).join(', ');
   const inbound = bonds.filter(({ parent }) => parent.table === table.table);
   const used = inbound.map((bond) => `exists (select from ${bond.child.table} c where ${joined(bond)})`);
+  const several = `select ${list('t')} from ${table.table} t where not ${isDisplaced(table, 't')}
+      group by ${list('t')} having count(*) > 1`;
+  const alike = columns.map((column) => `g.${column} is not distinct from p.${column}`).join(' and ');
   return `  insert into ringfence_rollout.displacing
   select ${literal(table.table)}, x.leaf, x.place from (
     select p.tableoid as leaf, p.ctid as place, row_number() over (
-      partition by ${columns.map((column) => `p.${column}`).join(', ')}
+      partition by ${list('p')}
       order by ${used.length > 0 ? `(${used.join(' or ')}) desc, ` : ''}p.${identifier(table.ownerColumn)}
     ) as number
     from ${table.table} p
-    where (${columns.map((column) => `p.${column}`).join(', ')}) in (
-      select ${columns.map((column) => `t.${column}`).join(', ')} from ${table.table} t where not ${isDisplaced(table, 't')}
-      group by ${columns.map((column) => `t.${column}`).join(', ')} having count(*) > 1
-    ) and not ${isDisplaced(table, 'p')}
+    where ${
+      index.nullsNotDistinct
+        ? `exists (select from (
+      ${several}
+    ) g where ${alike})`
+        : `(${list('p')}) in (
+      ${several}
+    )`
+    } and not ${isDisplaced(table, 'p')}
   ) x where x.number > 1;`;
 }
 

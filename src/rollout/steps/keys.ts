@@ -88,14 +88,9 @@ function uniqueWithOwner(context: PlanContext, owned: OwnedTable, table: Table, 
   });
 }
 
-/** The leaf's part of a partitioned index: the same columns, unique as well. */
+/** The leaf's part of a partitioned index. Others may have the same columns. */
 export function leafIndex(leaf: Table, index: Index): Index {
-  const found = leaf.indexes.find(
-    (own) =>
-      own.unique &&
-      own.columns.length === index.columns.length &&
-      own.columns.every((column, at) => column === index.columns[at]),
-  );
+  const found = leaf.indexes.find((own) => own.partOf.includes(index.label));
   if (!found) throw new Error(`${leaf.label} has no part of the index ${index.name}`);
   return found;
 }
