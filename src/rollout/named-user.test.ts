@@ -143,6 +143,16 @@ test('few values that name a user are his nevertheless, and the others stay in q
   ]);
 });
 
+test('few numbers that some column of the users has as well are not taken for it', async () => {
+  await client.query(`create table public.users (id int primary key, place int not null unique);
+    create table public.notes (id int primary key, user_id int not null);
+    insert into public.users values (1, 7);
+    insert into public.notes values (1, 7), (2, 8), (3, 9)`);
+  const { plan } = await makePlan(client, config);
+  const notes = plan.ownership.owned.find(({ table }) => table === 'public.notes');
+  expect(notes?.sources).toEqual([{ kind: 'derive', column: 'user_id', namespace: 'public.users' }]);
+});
+
 /** Columns of a table without rows, and what they are taken for: by their type where that is enough. */
 const empty: readonly [string, string, string, Record<string, unknown> | null][] = [
   ['id int primary key, email text unique', 'user_id', 'int', { kind: 'derive' }],

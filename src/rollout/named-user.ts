@@ -66,14 +66,16 @@ export async function byContents(context: Context, table: Table, column: string)
       : unique.map((usersColumn) => lookUpBy(catalog, users, table, { column, usersColumn, ignoreCase: false }));
   const contents = await readColumnContents(context.client, table, column, users, lookUps);
   if (users !== null) {
-    const [best] = contents.matches.toSorted((a, b) => b.share - a.share);
+    const [first] = contents.matches.toSorted((a, b) => b.share - a.share);
+    // Some numbers are equal by chance; of texts and UUIDs one is enough.
+    const enough = isNumber(here.type) ? 0.5 : Number.MIN_VALUE;
+    const best = first !== undefined && first.share >= enough ? first : undefined;
     const [able, ...others] = ableToHold(catalog, users, here, lookUps);
-    const lookUp = best !== undefined && best.share > 0 ? best.lookUp : contents.values === 0 ? able : undefined;
+    const lookUp = best?.lookUp ?? (contents.values === 0 ? able : undefined);
     if (contents.values === 0 && others.length > 0) context.findings.push(nothingToGoBy(table, users, column));
     if (lookUp?.usersColumn === users.id && isExact(lookUp, here, columnOf(catalog, users.table, users.id)))
       return users.idKind === 'uuid' ? asIs : ofUser(users, column);
-    if (best !== undefined && best.share > 0 && best.share < 1)
-      context.findings.push(unmatched(table, users, best.lookUp, best.share));
+    if (best !== undefined && best.share < 1) context.findings.push(unmatched(table, users, best.lookUp, best.share));
     if (lookUp !== undefined) return lookUp;
   }
   if (isUuid || (contents.values > 0 && contents.uuids === 1)) return asIs;
