@@ -60,6 +60,11 @@ test.each([
   ],
   ['it comes with a comment', 'begin\n  -- when\n  new.touched := current_timestamp;\n  return new;\nend', {}],
   ['it is not fired by triggers', audit, { when: 'when (pg_trigger_depth() = 0)' }],
+  [
+    'it is not fired by triggers, for more than updates',
+    audit,
+    { event: 'before insert or update', when: 'when (pg_trigger_depth() = 0 and new.version is not null)' },
+  ],
   ['it is for other columns', audit, { event: 'after update of version' }],
 ])('one passes when %s', async (_, body, options) => {
   await withTrigger(body, options);
@@ -74,6 +79,14 @@ test.each([
   await withTrigger(body);
   await expect(plan()).rejects.toMatchObject({ code: 'rollout_refused' });
 });
+
+test.each(['not (pg_trigger_depth() = 0)', 'pg_trigger_depth() = 0 or new.version is null'])(
+  'when (%s) does not keep one from being fired by triggers',
+  async (condition) => {
+    await withTrigger(audit, { when: `when (${condition})` });
+    await expect(plan()).rejects.toMatchObject({ code: 'rollout_refused' });
+  },
+);
 
 test('who may put triggers on a table is told of: they can act as the owner', async () => {
   const role = `attaches_${randomBytes(4).toString('hex')}`;
