@@ -49,7 +49,10 @@ async function isMember(client: ClientBase): Promise<boolean> {
   return rows[0]?.member === true;
 }
 
-/** Only where system mode's policy is what it has to be: otherwise the error of `off` is right. */
+/**
+ * Only where system mode's policy is what it has to be, and none that restricts binds us or the system role (one of our own
+ * schema's binds others): otherwise the error of `off` is right.
+ */
 async function seeAllRows(client: ClientBase): Promise<RowSecurity> {
   const { rows } = await client.query<{ bound: boolean; open: boolean }>(
     `select
@@ -57,16 +60,20 @@ async function seeAllRows(client: ClientBase): Promise<RowSecurity> {
        not exists (
          select from pg_class c
          where c.relforcerowsecurity and (
-           exists (select from pg_policy p where p.polrelid = c.oid and not p.polpermissive)
+           exists (
+             select from pg_policy p, unnest(p.polroles) bound (oid)
+             where p.polrelid = c.oid and not p.polpermissive
+               and (bound.oid = 0 or pg_has_role(r.oid, bound.oid, 'USAGE') or pg_has_role(s.oid, bound.oid, 'USAGE'))
+           )
            or not exists (
              select from pg_policy p
              where p.polrelid = c.oid and p.polname = 'system_mode' and p.polcmd = '*'
                and pg_get_expr(p.polqual, p.polrelid) = 'true' and pg_get_expr(p.polwithcheck, p.polrelid) = 'true'
-               and p.polroles = array[(select oid from pg_roles where rolname = $1)]
+               and p.polroles = array[s.oid]
            )
          )
        ) as open
-     from pg_roles r where r.rolname = current_user`,
+     from pg_roles r left join pg_roles s on s.rolname = $1 where r.rolname = current_user`,
     [systemRole],
   );
   if (rows[0]?.bound !== true || !rows[0].open) return 'off';
