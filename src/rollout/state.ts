@@ -76,6 +76,15 @@ export async function freeze(client: ClientBase, plan: Plan): Promise<void> {
   );
 }
 
+/** Of a plan that was put in force, and of which no step was ever begun. */
+export async function forgetUnbegun(client: ClientBase, planHash: string): Promise<void> {
+  await client.query(
+    `delete from ringfence_rollout.plans p where p.hash = $1
+      and not exists (select from ringfence_rollout.steps s where s.plan_hash = p.hash)`,
+    [planHash],
+  );
+}
+
 export type StepState = 'done' | 'undone' | 'running';
 
 export interface LedgerEntry {

@@ -405,6 +405,14 @@ test('another plan is refused while one is partly done', async () => {
   });
 });
 
+test('a plan whose first step failed is in force until it is taken back, although there is nothing to take back', async () => {
+  const plan = planOf(step('prepare/a', 'prepare', sql([], 'select 1/0'), sql([], 'select 1')));
+  await expect(applyPlan(database.url, plan)).rejects.toThrow('division by zero');
+  expect((await readFrozenPlan(client))?.hash).toBe(plan.hash);
+  await rollbackPlan(database.url, plan, { to: null });
+  expect(await readFrozenPlan(client)).toBeNull();
+});
+
 test('what the way back would lose is refused unless it is accepted, and then set aside', async () => {
   await makeItems(10);
   const collisions = step('contract/collisions', 'contract', null, {

@@ -8,6 +8,7 @@ import { type Connection, databaseFault, isConnectionLoss, messageOf } from '../
 import { backTo, type Phase, type Plan, phases, type Step, upTo } from '../plan.ts';
 import {
   distrust,
+  forgetUnbegun,
   freeze,
   installState,
   type LedgerEntry,
@@ -64,6 +65,8 @@ export async function rollbackPlan(url: string, plan: Plan, options: RollbackOpt
       inverses: new Set(backTo(plan, options.to)),
       acceptDataLoss: options.acceptDataLoss === true,
     });
+    // Its first step had failed: it would stay in force, whatever the configuration says by now.
+    if (options.to === null) await forgetUnbegun(walker.client, plan.hash);
   });
 }
 
