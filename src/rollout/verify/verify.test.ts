@@ -94,6 +94,18 @@ test('it leaves nothing behind', async () => {
   expect((await client.query(state)).rows).toEqual(before.rows);
 });
 
+test('each statement of a probe says whose it is: monitor would take it for one of the application', async () => {
+  const here = '(select oid from pg_database where datname = current_database())';
+  await client.query(`select public.pg_stat_statements_reset(0, ${here}, 0)`);
+  await verify();
+  const { rows: statements } = await client.query<{ query: string }>(
+    `select query from public.pg_stat_statements where userid = 'ringfence_app'::regrole and dbid = ${here}
+     and query like '%public.%' and query not like 'explain %'`,
+  );
+  expect(statements.length).toBeGreaterThan(ownSchema.owned.length);
+  expect(statements.filter(({ query }) => !/^\w+ \/\* ringfence verify \*\//.test(query))).toEqual([]);
+});
+
 const own = condition('user_id');
 const remake = `create policy user_isolation on tasks using (${own}) with check (${own})`;
 
