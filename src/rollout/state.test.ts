@@ -147,6 +147,16 @@ describe('installed', () => {
     expect((await readLedger(client, current.hash)).size).toBe(0);
   });
 
+  test('a step that is written down in its own transaction began with it', async () => {
+    const plan = planOf('timed');
+    await client.query('begin');
+    await client.query('select pg_sleep(0.05)');
+    await markDone(client, plan.hash, 'a');
+    await client.query('commit');
+    const entry = (await readLedger(client, plan.hash)).get('a');
+    expect((entry?.finishedAt?.getTime() ?? 0) - (entry?.startedAt.getTime() ?? 0)).toBeGreaterThanOrEqual(50);
+  });
+
   test('events come back in order', async () => {
     await recordEvent(client, 'backup', { tables: 1 });
     await recordEvent(client, 'verify');

@@ -156,8 +156,8 @@ async function markEnded(
   detail: Readonly<Record<string, unknown>>,
 ): Promise<void> {
   await client.query(
-    `insert into ringfence_rollout.steps as s (plan_hash, step_id, state, finished_at, detail)
-    values ($1, $2, $3, clock_timestamp(), $4)
+    `insert into ringfence_rollout.steps as s (plan_hash, step_id, state, started_at, finished_at, detail)
+    values ($1, $2, $3, transaction_timestamp(), clock_timestamp(), $4)
     on conflict (plan_hash, step_id) do update set
       state = excluded.state,
       started_at = case when s.state = 'running' then s.started_at else excluded.started_at end,
