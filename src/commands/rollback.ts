@@ -199,7 +199,7 @@ function differenceText({ table: label, before, after, writes }: Comparison): st
   const rows = before.rows === after.rows ? `${after.rows} rows` : `${before.rows} rows before, ${after.rows} after`;
   return writes === 0
     ? `  ${label}: the content is another one (${rows}), and nobody is known to have written to it.`
-    : `  ${label}: ${rows}; ${thousands(writes)} writes came in between, so that it cannot be compared.`;
+    : `  ${label}: ${rows}; it was written to meanwhile (writes counted: ${thousands(writes)}), so that it cannot be compared.`;
 }
 
 interface Health {

@@ -112,6 +112,8 @@ describe('online, through psql', () => {
     const once = await state();
     psql(script);
     expect(await state()).toEqual(once);
+    expect(script).toContain('The old application goes on meanwhile.');
+    expect(renderScript(frozen, { until: 'seal' })).toContain('The old application must be off');
     const done = [...(await readLedger(client, frozen.hash)).values()].filter((entry) => entry.state === 'done');
     const upToCutover = frozen.steps.filter((step) => phases.indexOf(step.phase) <= phases.indexOf('cutover'));
     expect(done).toHaveLength(upToCutover.length);

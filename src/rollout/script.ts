@@ -57,7 +57,7 @@ function onlineUp(plan: Plan, until: Phase): string {
   const lists = listsBlock(plan);
   const left = phases.slice(phases.indexOf(until) + 1);
   return [
-    onlineHead(plan, `forwards, up to and with the phase ${until}`),
+    onlineHead(plan, `forwards, up to and with the phase ${until}`, left.includes('seal') ? goesOn : isOff),
     `do ${dollarQuoted(onlyPlan(plan))};`,
     ...(lists === null ? [] : [`do ${dollarQuoted(lists)};`]),
     ...bySection(steps, (step) => onlineStep(plan, step, 'up')),
@@ -79,12 +79,15 @@ function onlineDown(plan: Plan, to: Phase | null): string {
   ].join('\n\n');
 }
 
-function onlineHead(plan: Plan, way: string): string {
+const goesOn = 'The old application goes on meanwhile.';
+const isOff = 'The old application must be off: nothing is sealed while it is connected.';
+
+function onlineHead(plan: Plan, way: string, meanwhile = goesOn): string {
   return `-- ringfence: plan ${plan.hash.slice(0, 12)} for the database ${plan.database.replaceAll(/\s+/g, ' ')}, ${way}.
 --
--- For psql, as the owner of the tables: psql -X -f this-file. The old application goes on meanwhile. Each step is a
--- transaction of its own and is written down in ringfence_rollout.steps. When one fails, for want of a lock for
--- instance, nothing of it is done: run the script again, it goes on from there. So does \`ringfence apply\`.
+-- For psql, as the owner of the tables: psql -X -f this-file. ${meanwhile}
+-- Each step is a transaction of its own and is written down in ringfence_rollout.steps. When one fails, for want of a
+-- lock for instance, nothing of it is done: run the script again, it goes on from there. So does \`ringfence apply\`.
 
 \\set ON_ERROR_STOP on
 set application_name = 'ringfence script';

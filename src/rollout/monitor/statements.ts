@@ -226,7 +226,7 @@ function legacyFindings(statements: readonly ObservedStatement[]): Finding[] {
     const calls = own.reduce((sum, statement) => sum + statement.calls, 0);
     const remedy =
       'none while the old application runs; when it is off, seal the rollout and forget the counts with pg_stat_statements_reset()';
-    const message = `the old application ran ${own.length} statements without an owner, ${times(calls)} together`;
+    const message = `statements of the old application without an owner: ${own.length}, which ${times(calls)}`;
     return warn('legacy-statements', `role ${role}`, message, remedy);
   });
 }

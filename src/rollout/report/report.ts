@@ -34,7 +34,7 @@ export function reportOf(evidence: Evidence, served: Served | null, logged: Logg
     page: {
       title: `User isolation of ${evidence.database}`,
       subtitle: `${evidence.at.toISOString()}, PostgreSQL ${Math.floor(evidence.serverVersion / 10_000)}, ${plan}. Numbers (G…) are those of the deployment guide’s requirements.`,
-      summary: `${states.met} criteria are met, ${states['not met']} are not, ${states['not measured']} were not measured.`,
+      summary: `Criteria: ${states.met} met, ${states['not met']} not met, ${states['not measured']} not measured.`,
       sections: [
         {
           heading: 'Success criteria',
