@@ -5,7 +5,7 @@
 import { declassify } from '../declassified.ts';
 import { withEqualEstimates } from './equal-estimates.ts';
 import type { Attempt } from './families.ts';
-import type { Lane, Observation } from './lane.ts';
+import { isChancy, type Lane, type Observation } from './lane.ts';
 import { forced, onePlan, unforced } from './one-plan.ts';
 import { statementsIn } from './sql-text.ts';
 import { messagesIn, same } from './trace.ts';
@@ -61,9 +61,11 @@ function withoutPlaces(attempt: Attempt): { without: Attempt; reason: string | n
   return { without: numberless, reason };
 }
 
-async function isAlike(attempt: Attempt, lane: Lane): Promise<boolean> {
+/** @returns undefined when it was cut short: that both worlds were explains nothing */
+async function isAlike(attempt: Attempt, lane: Lane): Promise<boolean | undefined> {
   const seen = await lane.attempt(attempt);
   if (seen.canary !== undefined) return false;
+  if (isChancy(seen) || lane.lost) return undefined;
   return seen.equal || same(seen.one.trace(), seen.other.trace()) || listedReason(attempt, seen) !== null;
 }
 
@@ -83,8 +85,9 @@ async function holdsByOnePlan(attempt: Attempt, lane: Lane): Promise<boolean | u
   let held: true | undefined;
   for (const plan of onePlan) {
     if (await plansDiffer(attempt, lane, plan)) continue;
-    if (!(await isAlike(forced(attempt, plan), lane))) return false;
-    held = true;
+    const alike = await isAlike(forced(attempt, plan), lane);
+    if (alike === false) return false;
+    held = alike ?? held;
   }
   return held;
 }

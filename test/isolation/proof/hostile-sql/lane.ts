@@ -23,6 +23,13 @@ export interface Observation {
   readonly equal: boolean;
 }
 
+/** 57014 cancelled by a timeout, 55P03 no lock in time, 40P01 a deadlock: how long a thing takes is chance. */
+const chancy = ['57014', '55P03', '40P01'];
+
+/** Also where both worlds were cut short alike: what they would have answered has not been seen. */
+export const isChancy = ({ one, other }: Observation): boolean =>
+  [one, other].some(({ bytes }) => chancy.some((state) => bytes.includes(`\0C${state}\0`)));
+
 export class Lane {
   readonly worlds: Worlds;
   #wires: [Wire, Wire];

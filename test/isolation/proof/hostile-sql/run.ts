@@ -5,7 +5,7 @@ import { withOwner } from '../../../../src/database/owner.ts';
 import { type ProofContext, type ProofResult, replayOf } from '../part.ts';
 import { reasonOf } from './explain.ts';
 import { type Attempt, makeAttempt } from './families.ts';
-import { Lane, type Observation } from './lane.ts';
+import { isChancy, Lane, type Observation } from './lane.ts';
 import { checkNeighbours } from './neighbours.ts';
 import { firstDifference, same } from './trace.ts';
 import { readWords } from './vocabulary.ts';
@@ -30,8 +30,6 @@ interface RunOptions {
 
 const framesEvery = 2000;
 const faultsMax = 20;
-/** 57014 cancelled by a timeout, 55P03 no lock in time, 40P01 a deadlock: how long a thing takes is chance. */
-const chancy = ['57014', '55P03', '40P01'];
 
 export async function runHostileSql(context: ProofContext, options: RunOptions): Promise<ProofResult> {
   const log = await openServerLog(context.postgresUrl);
@@ -115,10 +113,6 @@ async function faultOf(attempt: Attempt, seen: Observation, lane: Lane, tally?: 
   tally?.declassify(reason, lane.worlds.shape);
   return null;
 }
-
-/** Also where both worlds were cut short alike: what they would have answered has not been seen. */
-const isChancy = ({ one, other }: Observation) =>
-  [one, other].some(({ bytes }) => chancy.some((state) => bytes.includes(`\0C${state}\0`)));
 
 /** Leaves out one statement after the other, as long as there is a fault still. */
 async function shrink(attempt: Attempt, lane: Lane): Promise<Attempt> {
