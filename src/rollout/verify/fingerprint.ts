@@ -52,7 +52,12 @@ function addGrants({ label, grants, owner }: Table, add: Add): void {
 function addGuard(table: Table, ownerColumn: string, add: Add): void {
   const { label } = table;
   add(`row security of ${label}`, [table.rowSecurity, table.forced]);
-  add(`owner column of ${label}`, table.columns.find((column) => column.name === ownerColumn) ?? null);
+  const column = table.columns.find(({ name }) => name === ownerColumn);
+  // Not the whole of it: what a later version reads besides would be drift in every database.
+  add(
+    `owner column of ${label}`,
+    column ? [column.type, column.notNull, column.default, column.generated, column.identity] : null,
+  );
   for (const { name, definition } of table.policies) add(`policy ${label} ${name}`, definition);
   for (const key of [table.primaryKey, ...table.uniques]) if (key) add(`key ${label} ${key.name}`, key.definition);
   for (const key of table.foreignKeys) add(`reference ${label} ${key.name}`, [key.definition, key.validated]);

@@ -618,6 +618,15 @@ describe('stages', () => {
   });
 });
 
+test('the fingerprint stays the same when a later version knows more of a column', async () => {
+  const context = await readContext(client, expectation);
+  const guarded = context.guarded.map((one) => ({
+    ...one,
+    table: { ...one.table, columns: one.table.columns.map((column) => ({ ...column, learnt: true })) },
+  }));
+  expect(fingerprint({ ...context, guarded })).toEqual(fingerprint(context));
+});
+
 test('the fingerprint names what has changed', async () => {
   const take = async () => fingerprint(await readContext(client, expectation));
   const before = await take();
