@@ -24,7 +24,7 @@ export const declassifications = [
     why: 'EXPLAIN needs no privilege of its own, and the planner’s statistics are of all rows, whatever the policy.',
     reduce:
       '`alter table … alter column … set statistics 0` for every column, likewise for indexes of expressions, and take away what was kept before: `pg_clear_attribute_stats()` from Postgres 18 on, before it a superuser’s `delete from pg_statistic`. The plans then know of a table only how large it is.',
-    here: 'No column with rows of users has statistics.',
+    here: 'No column with rows of users gets statistics. What was kept before goes with the migration; before Postgres 18 that takes a superuser.',
   },
   {
     name: 'choice-of-plan',
