@@ -60,6 +60,30 @@ test('from a dry run to a transfer', async () => {
   expect((await run(() => runAssignTransfer(config, transfer))).output).toBe('No row changes its owner.');
 });
 
+test('what a migration put in quarantine goes with its labels and contexts', async () => {
+  const id = (n: number) => `00000000-0000-7000-8000-0000000001${String(n).padStart(2, '0')}`;
+  const nobody = '00000000-0000-4000-8000-000000000000';
+  const [mine, branch, task, label, tie, everybodys, context] = [1, 2, 3, 4, 5, 6, 7].map(id);
+  await statement(
+    database.url,
+    `insert into projects (user_id, id, name) values ('${nobody}', '${mine}', 'labelled');
+    insert into project_git_branchs (user_id, id, project_id, name) values ('${nobody}', '${branch}', '${mine}', 'main');
+    insert into tasks (user_id, id, git_branch_id, title, description) values ('${nobody}', '${task}', '${branch}', 'one', 'one');
+    insert into labels (user_id, id, name) values ('${nobody}', '${label}', 'red');
+    insert into task_labels (user_id, id, task_id, label_id) values ('${nobody}', '${tie}', '${task}', '${label}');
+    insert into global_contexts (user_id, id) values ('${nobody}', '${everybodys}');
+    insert into project_contexts (user_id, id, project_id, parent_global_id) values ('${nobody}', '${context}', '${mine}', '${everybodys}')`,
+  );
+  const flags = { table: 'public.projects', where: `id = '${mine}'`, to: ann };
+  const refused = await run(() => runAssign(config, flags));
+  expect(refused.code).toBe(1);
+  expect(refused.output).toContain('stays in quarantine (--with-references takes it along)');
+  expect(await run(() => runAssign(config, { ...flags, withReferences: true }))).toMatchObject({
+    code: 0,
+    output: expect.stringContaining('7 rows got another owner, 1 of them named.'),
+  });
+});
+
 test('rows that are not there are exit code 1', async () => {
   const csv = list(`id,user\n${project.replace(/1$/, '2')},${ann}\n`);
   const { code, output } = await run(() => runAssign(config, { table: 'public.projects', csv }));

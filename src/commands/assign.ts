@@ -13,6 +13,7 @@ interface CommonFlags {
   readonly from?: string;
   readonly userColumn?: string;
   readonly detach?: boolean;
+  readonly withReferences?: boolean;
   readonly dryRun?: boolean;
 }
 
@@ -47,7 +48,13 @@ export async function runAssignTransfer(config: Config, flags: TransferFlags): P
   return run(config, { ...common(flags), selection: { by: 'key', table: label, key, to } }, flags);
 }
 
-const common = ({ from, userColumn, detach, dryRun }: CommonFlags) => ({ from, userColumn, detach, dryRun });
+const common = ({ from, userColumn, detach, withReferences, dryRun }: CommonFlags) => ({
+  from,
+  userColumn,
+  detach,
+  withReferences,
+  dryRun,
+});
 
 function selectionOf({ table: label, csv, where, byRule, to, skipMissing }: AssignFlags): Selection {
   const ways = [csv !== undefined && '--csv', where !== undefined && '--where', byRule && '--by-rule'].filter(

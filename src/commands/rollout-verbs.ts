@@ -88,6 +88,7 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .option('--to <user>', 'whose they become')
     .option('--from <user>', 'whose they are now; "any" for anybody’s (default: nobody’s, in quarantine)')
     .option('--user-column <name>', 'users are named by this column of the users’ table')
+    .option('--with-references', 'take along rows in quarantine that these refer to')
     .option('--detach', 'empty references that would lead to another user’s rows, where they may be')
     .option(
       '--batch <rows>',
@@ -109,6 +110,7 @@ export function addRolloutVerbs(root: Command, { verb, config, overrides, exitWi
     .requiredOption('--to <user>', 'whose it becomes')
     .option('--from <user>', 'whose it is now')
     .option('--user-column <name>', 'users are named by this column of the users’ table')
+    .option('--with-references', 'take along rows in quarantine that these refer to')
     .option('--detach', 'empty references that would lead to another user’s rows, where they may be')
     .option('--dry-run', 'show what would move')
     .action(async (flags) => exitWith(await (await import('./assign.ts')).runAssignTransfer(config(), flags)));

@@ -216,7 +216,7 @@ describe.each(['old', 'both', 'new'] as const)('with %s keys', (form) => {
         constraint: 'paper_folder',
         key: '("Id") = (p3)',
         message:
-          '"My App"."Paper" ("Id") = (p3) would go, but refers by paper_folder to public.folders (id) = (3), which stays in quarantine',
+          '"My App"."Paper" ("Id") = (p3) would go, but refers by paper_folder to public.folders (id) = (3), which stays in quarantine (--with-references takes it along)',
       },
     ]);
     expect(await owners()).toEqual(untouched);
@@ -227,7 +227,7 @@ describe.each(['old', 'both', 'new'] as const)('with %s keys', (form) => {
     const selection = { by: 'key', table: 'public.folders', key: ['1'], to: ann } as const;
     const refused = await given(selection);
     expect(refused.conflicts.map(({ message }) => message)).toEqual([
-      '"My App"."Paper" ("Id") = (p1) would go, but refers by paper_tag to public.tags (id) = (1), which stays in quarantine (--detach gives this reference up)',
+      '"My App"."Paper" ("Id") = (p1) would go, but refers by paper_tag to public.tags (id) = (1), which stays in quarantine (--with-references takes it along) (--detach gives this reference up)',
     ]);
     // The leaf hangs on by such a reference too; nothing is in the way of its coming along.
     expect(await given(selection, { detach: true })).toMatchObject({ rows: 5, detached: 1, conflicts: [] });
@@ -236,6 +236,44 @@ describe.each(['old', 'both', 'new'] as const)('with %s keys', (form) => {
     expect(rows).toEqual([{ id: 2, parent: 1 }]);
     const { rows: papers } = await client.query('select "Id", tag from "My App"."Paper" where tag is not null');
     expect(papers).toEqual([{ Id: 'p3', tag: 1 }]);
+  });
+
+  test('rows in quarantine that these refer to come along when it is asked for, and no rows beside them', async () => {
+    await client.query(`update "My App"."Paper" set tag = 1 where "Id" in ('p1', 'p2')`);
+    const selection = { by: 'key', table: 'public.folders', key: ['1'], to: ann } as const;
+    expect(await given(selection)).toMatchObject({ rows: 0, conflictsTotal: 2 });
+    const all = { rows: 6, named: 1, detached: 0, conflicts: [] };
+    expect(await given(selection, { withReferences: true, dryRun: true })).toMatchObject(all);
+    expect(await owners()).toEqual(untouched);
+    expect(await given(selection, { withReferences: true })).toMatchObject(all);
+    expect(await owners()).toEqual({ ...annHasTheTree, tags: '1:a' });
+  });
+
+  test('a row that others in quarantine refer to as well does not take them along: they are named', async () => {
+    await client.query(`update "My App"."Paper" set tag = 1 where "Id" in ('p1', 'p3')`);
+    const selection = { by: 'key', table: 'public.folders', key: ['1'], to: ann } as const;
+    const { conflicts } = await given(selection, { withReferences: true });
+    expect(conflicts.map(({ message }) => message)).toEqual([
+      '"My App"."Paper" ("Id") = (p3) would go, but refers by paper_folder to public.folders (id) = (3), which stays in quarantine',
+    ]);
+    expect(await owners()).toEqual(untouched);
+    // Two users of one list: it can be only one's.
+    const file = csv('email,id\nann@example.com,1\nbob@example.com,3\n');
+    const listed = { by: 'csv', table: 'public.folders', file } as const;
+    expect(await given(listed, { userColumn: 'email', withReferences: true })).toMatchObject({ rows: 0 });
+    expect(await owners()).toEqual(untouched);
+    // And with both the reference is given up, by one of them.
+    const both = await given(listed, { userColumn: 'email', withReferences: true, detach: true });
+    expect(both).toMatchObject({ detached: 1, conflicts: [] });
+    expect((await owners()).papers).toBe('p1:a p2:a p3:b');
+  });
+
+  test('somebody else’s row does not come along', async () => {
+    await client.query(`update "My App"."Paper" set tag = null; delete from public.tags`);
+    await given({ by: 'key', table: 'public.folders', key: ['3'], to: bob });
+    const selection = { by: 'key', table: '"My App"."Paper"', key: ['p3'], to: ann } as const;
+    expect(await given(selection, { withReferences: true })).toMatchObject({ rows: 0, conflictsTotal: 1 });
+    expect((await owners()).papers).toBe('p1:- p2:- p3:b');
   });
 
   test('what refers to a row that goes, and is tied to one that stays, gives the reference up', async () => {

@@ -28,6 +28,7 @@ import {
 } from './moving.ts';
 import { recordOverrides } from './overrides.ts';
 import { type Reach, reachOf } from './reach.ts';
+import { addReferred } from './referred.ts';
 import { readStanding, type Standing } from './standing.ts';
 import { findUser, userLookUp } from './users.ts';
 
@@ -46,6 +47,8 @@ export interface AssignOptions {
   readonly userColumn?: string | undefined;
   /** Set references to null that would hang between two users, where ON DELETE SET NULL says that they may be. */
   readonly detach?: boolean | undefined;
+  /** Rows in quarantine that the named ones, or what hangs on them, refer to come along. */
+  readonly withReferences?: boolean | undefined;
   readonly dryRun?: boolean | undefined;
   /** Leave out lines of the list whose row is not there. */
   readonly skipMissing?: boolean | undefined;
@@ -275,8 +278,10 @@ function pass(use: Use, portion: Portion, mode: 'check' | 'move'): Promise<Passe
       if (options.selection.by !== 'rule') othersRows += await countOthers(use, roots);
     }
     await addDependants(reach, estate, detach, lock);
+    if (options.withReferences && (await addReferred(reach, estate, lock)))
+      await addDependants(reach, estate, detach, lock);
     const detached = detach ? await giveUpReferences(reach, estate, lock) : 0;
-    const conflicts = await findConflicts(reach, estate, standing.catalog);
+    const conflicts = await findConflicts(reach, estate, standing.catalog, options.withReferences ?? false);
     const found = { dryRun: options.dryRun ?? false, named, othersRows, detached, ...(await summary(use)) };
     if (conflicts.total > 0) return { keep: false, value: refused(found, conflicts) };
     if (mode === 'check' || found.rows === 0) return { keep: false, value: refused(found, none) };

@@ -31,11 +31,17 @@ const shownMax = 10;
 
 export const none: Conflicts = { shown: [], total: 0 };
 
-export async function findConflicts(reach: Reach, estate: Estate, catalog: Catalog): Promise<Conflicts> {
+/** @param followed whether rows in quarantine that others refer to came along; if not, it is offered */
+export async function findConflicts(
+  reach: Reach,
+  estate: Estate,
+  catalog: Catalog,
+  followed: boolean,
+): Promise<Conflicts> {
   let all = none;
   const moving = await movingTables(reach, estate);
   for (const bond of estate.bonds.filter(({ child }) => moving.has(child))) {
-    all = joined(all, await crossings(reach, estate, bond));
+    all = joined(all, await crossings(reach, estate, bond, followed));
   }
   for (const table of moving) {
     const described = tableOf(catalog, table.table);
@@ -121,7 +127,7 @@ async function clearInward(reach: Reach, estate: Estate, bond: Bond, lock: boole
 }
 
 /** Children that go and whose parent ends up with somebody else. */
-function crossing(estate: Estate, bond: Bond): string {
+export function crossing(estate: Estate, bond: Bond): string {
   const parent = estate.tables.indexOf(bond.parent);
   const owner = ownerOf(bond.parent);
   const sameOwner = bond.unambiguous ? '' : ` and p.${owner} = c.${ownerOf(bond.child)}`;
@@ -134,7 +140,7 @@ function crossing(estate: Estate, bond: Bond): string {
           and not m.cleared @> '{${bond.number}}'`;
 }
 
-async function crossings(reach: Reach, estate: Estate, bond: Bond): Promise<Conflicts> {
+async function crossings(reach: Reach, estate: Estate, bond: Bond, followed: boolean): Promise<Conflicts> {
   const rows = await reach.onRows<{ child: string; parent: string; owner: string; total: number }>(
     `select ${rowText(bond.child, 'c')} as child, ${rowText(bond.parent, 'p')} as parent,
       coalesce(n.target, p.${ownerOf(bond.parent)})::text as owner, (count(*) over ())::int as total
@@ -148,7 +154,9 @@ async function crossings(reach: Reach, estate: Estate, bond: Bond): Promise<Conf
     key: child,
     message:
       `${bond.child.table} ${child} would go, but refers by ${bond.name} to ${bond.parent.table} ${parent}, ` +
-      `which ${owner === estate.quarantineOwner ? 'stays in quarantine' : `is ${owner}'s`}` +
+      (owner !== estate.quarantineOwner
+        ? `which is ${owner}'s`
+        : `which stays in quarantine${followed ? '' : ' (--with-references takes it along)'}`) +
       `${bond.clearable === null ? '' : ' (--detach gives this reference up)'}`,
   }));
   return { shown: conflicts, total: rows[0]?.total ?? 0 };
