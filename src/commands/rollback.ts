@@ -72,7 +72,7 @@ export async function runRollback(config: Config, flags: RollbackFlags): Promise
       throw problem('usage_error', 'This takes isolation away. See what with --dry-run, and say --yes to do it.');
     const outcome = plan === null ? null : await takeBack(ownerUrl, plan, to, flags);
     const health = level === 'app' ? await healthOf(flags.url) : null;
-    if (json) printJson({ ...outcome, health });
+    if (json) printJson({ summary: outcome?.summary ?? null, comparisons: outcome?.comparisons ?? [], health });
     else console.log([...outcomeText(outcome), ...(level === 'app' ? applicationText(health) : [])].join('\n'));
     return outcome?.comparisons.some(({ equal, writes }) => !equal && writes === 0) ? 1 : 0;
   });

@@ -19,6 +19,8 @@ test('verify, status, monitor and rollback after a script in one transaction', {
   try {
     await stage.asOwner((client) => client.query('create extension pg_stat_statements'));
     expect((await stage.run(1, ...rollback)).stderr).toContain('No plan is in force');
+    const nothing = await stage.run(0, 'rollback', '--level', 'app', '--json');
+    expect(JSON.parse(nothing.stdout)).toMatchObject({ summary: null, comparisons: [] });
     const { stdout: script, stderr: said } = await stage.run(0, 'plan', '--sql', '--one-transaction');
     expect(said).toContain(`this is the embedded database in ${server.dataDir}.`);
     await stage.asOwner((client) => client.query(script));
