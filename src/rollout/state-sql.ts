@@ -76,8 +76,10 @@ create table if not exists ringfence_rollout.events (
   detail jsonb not null default '{}'
 );
 
--- What the running command is doing, for \`status\` in another terminal. Worth nothing after a crash: unlogged.
-create unlogged table if not exists ringfence_rollout.running (
+-- What the running command is doing, for \`status\` in another terminal. Worth nothing after a crash, but not unlogged: where
+-- the transaction that makes such a table is rolled back and Postgres crashes before its next checkpoint, it does not start
+-- again ("could not create file …: File exists", seen on 18.4).
+create table if not exists ringfence_rollout.running (
   one boolean primary key default true check (one),
   at timestamptz not null default clock_timestamp(),
   document jsonb not null

@@ -24,7 +24,7 @@ declare
   found bigint;
   moved bigint;
 begin
-  create unlogged table ringfence_rollout.displacing (label text, leaf oid, place tid, primary key (label, leaf, place));
+  create table ringfence_rollout.displacing (label text, leaf oid, place tid, primary key (label, leaf, place));
 ${keys.map((key) => `${losers(key, bonds)}\n${closure(carried)}`).join('\n')}
 ${tables.map(keep).join('\n')}
 ${emptied.map(keepEmptied).join('\n')}
