@@ -42,6 +42,15 @@ describe('what another user has is not excused by what stands beside it', () => 
       answer(plan('Seq Scan on tasks  (cost=0.00..1.00 rows=1 width=4)', '  Filter: (total = 12)')),
       answer(plan('Seq Scan on tasks  (cost=0.00..1.00 rows=9 width=4)', '  Filter: (total = 13)')),
     ],
+    'select * from pg_stat_io v order by v::text': [answer([['a', '1']]), answer([['b', '1']])],
+    'select * from pg_stat_io v limit 1': [answer([['a', '1']]), answer([['b', '1']])],
+    'select * from pg_stat_io v order by v::text limit 2': [
+      answer([['a', '1']]),
+      answer([
+        ['a', '1'],
+        ['b', '1'],
+      ]),
+    ],
     'select ctid from tasks': [answer([['(0,1)']]), answer([['(0,1)'], ['(0,2)']])],
     'select pg_try_advisory_xact_lock(7)': [answer([['t']]), answer([['f']])],
   };
@@ -58,6 +67,12 @@ describe('what another user has is not excused by what stands beside it', () => 
 
 describe('what is declassified is excused', () => {
   const cases: Readonly<Record<string, readonly [reason: string, one: string[], other: string[]]>> = {
+    // Which rows come first hangs on the counters.
+    'select * from pg_stat_io v order by v::text limit 1': [
+      'counters-of-the-cluster',
+      answer([['a', '1']]),
+      answer([['b', '1']]),
+    ],
     'select txid_current()': ['transaction-numbers', answer([['731']]), answer([['733']])],
     'select 1; select txid_current() -- mine': [
       'transaction-numbers',
